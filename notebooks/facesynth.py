@@ -1,0 +1,81 @@
+# %% [markdown]
+# # facesynth
+#
+# All studies of this book share one world of rendered faces, so that what is learnt on one can be compared on
+# another. A 3-D template of the 68 landmarks is given an identity, an expression and a pose, then painted:
+# skin, lips near to skin and tongue in colour, hair, beard, glasses, make-up, light, a camera, and things that
+# stand before the face. Every picture comes with exact labels, and is a function of its number alone.
+
+# %% tags=["parameters", "remove-cell"]
+profile: str = "gpu"  # the pictures are the same in every profile
+seed: int = 7  # which series of faces is shown
+
+# %% tags=["remove-cell"]
+import cv2
+import numpy as np
+from IPython.display import HTML, Image, display
+
+from reprolib.datasets import facesynth
+
+
+def show(picture, width):
+    """Display uint8 (H, W, 3) as JPEG, small enough for a page."""
+    jpeg = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+    display(Image(jpeg, format="jpeg", width=width))
+
+
+# %% [markdown]
+# ## Do they look like faces?
+#
+# Sixty-four faces in the order of their numbers, none chosen. They are hard on purpose: overlapping colours,
+# hard shadows, blur, and parts that are hidden.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Sheet of 64 rendered faces", "width": "100%"}}
+show(facesynth.sheet(seed, rows=8, cols=8, size=96), width=768)
+
+# %% [markdown]
+# ## What is labelled?
+#
+# The same faces, every pixel in the colour of its part.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Part labels of the same faces", "width": "100%"}}
+show(facesynth.label_sheet(seed, rows=8, cols=8, size=96), width=768)
+
+# %% tags=["remove-input"]
+swatch = '<span style="white-space: nowrap"><span style="background: rgb{}; padding: 0 0.7em"></span> {}</span>'
+legend = [
+    swatch.format(tuple(int(v) for v in colour), part)
+    for part, colour in zip(facesynth.PARTS, facesynth.COLOURS, strict=True)
+]
+display(HTML("&ensp; ".join(legend)))
+
+# %% [markdown]
+# ## What stands before a face?
+#
+# Hands, microphones, scarves, cups and textured objects. Each comes with its own mask, and the labels beneath it are
+# kept, so that a study can ask for either.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Faces with occluders, their labels, and the labels beneath", "width": "100%"}}
+options = facesynth.FaceOptions(occluder=1.0)
+faces = [facesynth.render(seed, number, size=128, options=options) for number in range(8)]
+rows = [
+    [face.image for face in faces],
+    [facesynth.COLOURS[face.labels] for face in faces],
+    [facesynth.COLOURS[face.unoccluded_labels] for face in faces],
+]
+show(np.vstack([np.hstack(row) for row in rows]), width=768)
+
+# %% [markdown]
+# ## Where are the landmarks?
+#
+# The 68 points of the usual scheme, exact also where a hand hides them.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Rendered faces with 68 landmarks drawn on them", "width": "100%"}}
+marked = []
+for number in range(8, 12):
+    face = facesynth.render(seed, number, size=256)
+    picture = face.image.copy()
+    for x, y in face.landmarks:
+        cv2.circle(picture, (round(float(x)), round(float(y))), 2, (90, 255, 90), -1, cv2.LINE_AA)
+    marked.append(picture)
+show(np.hstack(marked), width=768)

@@ -1,0 +1,69 @@
+# %% [markdown]
+# # Faces and lips: five papers, reproduced
+#
+# This book rebuilds five papers on the segmentation of faces and lips, and on lip reading, from their text.
+# It runs their tables and figures again and says which of their claims hold. Every number of ours is
+# computed from the records of trainings, which you can [repeat yourself](../reproduce.md).
+#
+# - **Five papers.** Structure via consensus {cite:p}`masi2020`, lip segmentation by fuzzy logic and graph
+#   reasoning {cite:p}`yang2023`, interlinked networks for face parsing {cite:p}`yin2020`, face masks in
+#   video {cite:p}`wang2018`, graph networks for lip reading {cite:p}`sheng2021`. One after the other: the
+#   first is here, four are still to come.
+# - **One page a paper.** A question, a folded cell of code, a table or picture, one sentence of answer.
+#   Ours stands beside the published number, with the spread over seeds. Each page ends with verdicts and
+#   with what we found odd.
+# - **One world of synthetic faces**, [facesynth](facesynth.ipynb), and real faces that anyone can get. The
+#   papers' own datasets need a registration; loaders for them are here, their pictures are not.
+#
+# ## How to read it
+#
+# Look at two labels before you believe a number. *Data* says on which faces it was measured: on `synthetic`
+# or `public` faces we can test whether an effect is there, not whether the paper's absolute value is right.
+# *Profile* says at which scale: `gpu` is the paper's own schedule, `cpu` a smaller one, and `smoke` only
+# shows that the code runs. [Methods](../methods.md) explains the verdicts.
+
+# %% tags=["parameters", "remove-cell"]
+profile: str = "gpu"  # gpu: the best finished records of each table (gpu before cpu); smoke: a smoke run's
+
+# %% tags=["remove-cell"]
+from IPython.display import HTML, display
+from myst_nb import glue
+
+from reprolib import status, studies, summary
+from reprolib.parameters import StudyParameters
+from reprolib.report import to_html
+
+store = studies.store_of(StudyParameters(profile=profile))
+counted = ("smoke",) if profile == "smoke" else status.PROFILES
+claims = [
+    row for name in studies.STUDIES for row in status.claims(studies.load(name), store, profiles=counted)
+]
+
+# %% [markdown]
+# ## What is done
+
+# %% tags=["hide-input"]
+found = status.status(store, profiles=counted)
+tables, figures, systems = (found["totals"][kind] for kind in ("tables", "figures", "systems"))
+display(
+    HTML(
+        to_html(
+            summary.coverage(found),
+            f"Done, of all five papers: {tables[0]} of {tables[1]} tables, {figures[0]} of {figures[1]} figures. "
+            "A table is done when all its trials are recorded. Systems are the rows that can be trained.",
+        )
+    )
+)
+
+# %% [markdown]
+# ## What the papers claim, and what we find
+#
+# A claim is a sentence of the paper that can fail. Beside the published effect stand the verdict, our
+# effect and its 95 % interval on each kind of data.
+
+# %% tags=["hide-input"]
+display(HTML(to_html(summary.verdict_counts(claims), "How many claims have which verdict.")))
+display(HTML(to_html(summary.verdicts(claims), "Claims one by one.")))
+
+# %% tags=["remove-cell"]
+glue("compute", HTML(to_html(summary.compute(store, studies.STUDIES), "Compute behind the records.")))

@@ -1,0 +1,5 @@
+"""`python -m reprolib`."""
+
+from reprolib.cli import main
+
+main()

@@ -1,0 +1,179 @@
+"""The command line: run a study, and see what is done and what it says."""
+
+import dataclasses
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from reprolib import cluster, paths, studies
+from reprolib import status as progress
+from reprolib.errors import UserError
+from reprolib.parameters import declared_parameters, parse_value
+from reprolib.trials import resolve_workers
+from reprolib.trials import run as run_trials
+
+app = typer.Typer(
+    help="An open reproduction of five computer-vision papers on faces and lips.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Your copy of a dataset.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+USAGE_ERROR = typer.BadParameter.__base__  # typer exports no name for it
+Study = Annotated[str, typer.Argument(help=f"One of {', '.join(studies.STUDIES)}.")]
+AnyStudy = Annotated[str | None, typer.Argument(help="One study; all of them when left out.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def run(
+    study: Study,
+    profile: Annotated[str, typer.Option(help="smoke, cpu or gpu.")] = "smoke",
+    data: Annotated[str, typer.Option(help="synthetic, public or paper.")] = "synthetic",
+    data_root: Annotated[str, typer.Option(help="The folder with the real data.")] = "",
+    seeds: Annotated[int, typer.Option(help="Number of seeds; 0 = the profile's own.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Trials at a time; 0 = automatic.")] = 0,
+    tables: Annotated[str, typer.Option(help='Such as "1,4,figure 3"; all when left out.')] = "",
+    gpus: Annotated[int, typer.Option(help="Spread the trials over so many GPUs (extra `cluster`).")] = 0,
+) -> None:
+    """Run the trials that are missing and print the study's tables, published numbers beside ours."""
+    module = studies.load(study)
+    parameters = module.Parameters(
+        profile=profile,
+        data=data,
+        data_root=data_root,
+        seeds=seeds,
+        device=device,
+        workers=workers,
+        tables=[name.strip() for name in tables.split(",") if name.strip()],
+    )
+    store, context = studies.store_of(parameters), studies.context_of(parameters)
+    trials = studies.needed(module, parameters)
+    reused = sum(store.get(trial) is not None for trial in trials)
+    if gpus:
+        # As many workers on each GPU as one GPU would get.
+        ids = [str(gpu) for gpu in range(gpus) for _ in range(resolve_workers(workers, "cuda"))]
+        spread = cluster.over_gpus(cluster.configuration(accelerators=ids, folder=paths.CACHE / "parsl"))
+    else:
+        spread = nullcontext()
+    with spread as executor:
+        records = run_trials(trials, module.execute, store, context, workers=workers, executor=executor)
+    failed = [record for record in records if record.failure]
+    new = len(trials) - reused - len(failed)
+    print(f"{len(trials)} trials: {reused} reused, {new} run, {len(failed)} failed.")
+    for name, table in _drawn(module.tables(parameters, store), parameters.tables).items():
+        print(f"\n{name.capitalize()}\n{_text(table)}")
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(trials)} trials failed, the first with {failed[0].failure.rstrip('.')!r}; "
+            f"see {store.root / 'failures' / study} and run again."
+        )
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """What is done: tables, figures and systems, with data source and profile."""
+    found = progress.status()
+    print(_json(found) if as_json else "\n".join(progress.as_lines(found)))
+
+
+@app.command()
+def fidelity(study: AnyStudy = None, as_json: AsJson = False) -> None:
+    """Numbers that can be checked exactly: ours, the paper's, equal or not."""
+    rows = [dataclasses.asdict(fact) for name in _chosen(study) for fact in studies.load(name).fidelity()]
+    print(_json(rows) if as_json else _text(pd.DataFrame(rows)))
+
+
+@app.command()
+def claims(study: AnyStudy = None, as_json: AsJson = False) -> None:
+    """The papers' claims with our effect, its 95 % interval and the verdict, per data source."""
+    rows = [row for name in _chosen(study) for row in progress.claims(studies.load(name))]
+    print(_json(rows) if as_json else _text(pd.DataFrame(rows)))
+
+
+@data_app.command("check")
+def data_check(
+    study: Study, data_root: Annotated[str, typer.Option(help="The folder with the real data.")]
+) -> None:
+    """Is my copy of the dataset complete and readable?"""
+    module, folder = studies.load(study), Path(data_root).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"The data root {folder} is not a folder; give the folder that holds the dataset.")
+    print("\n".join(module.check_data(folder)))
+
+
+# `-p NAME VALUE` takes two words, as in papermill; typer has no such lists: the rest is read here.
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+    }
+)
+def notebook(rest: typer.Context, study: Study) -> None:
+    """Execute one paper's notebook: STUDY [-p NAME VALUE]…, such as `masi2020 -p profile gpu -p seeds 5`."""
+    from reprolib import notebooks  # papermill and Jupyter load slowly, and only two commands need them
+
+    source = paths.NOTEBOOKS / f"{study}.py"
+    if not source.is_file():
+        known = ", ".join(sorted(path.stem for path in paths.NOTEBOOKS.glob("*.py")))
+        raise UserError(f"There is no notebook {study!r}; choose from {known or 'none'}.")
+    declared = declared_parameters(source.read_text(encoding="utf-8"))
+    words = rest.args
+    if len(words) % 3 or any(word != "-p" for word in words[::3]):
+        raise UserError(f"Parameters are given as -p NAME VALUE, but {' '.join(words)!r} was found.")
+    pairs = zip(words[1::3], words[2::3], strict=True)
+    print(notebooks.execute(study, {name: parse_value(text, declared.get(name, "")) for name, text in pairs}))
+
+
+@app.command()
+def book() -> None:
+    """Build the HTML book from the executed notebooks."""
+    from reprolib import notebooks  # as above
+
+    print(notebooks.build_book())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: an error of the user is one sentence on stderr and exit status 2."""
+    try:
+        sys.exit(app(args=arguments, prog_name="reprolib", standalone_mode=False) or 0)
+    except USAGE_ERROR as error:
+        _stop(error.format_message(), 2)
+    except UserError as error:
+        _stop(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _stop("Interrupted; finished trials are kept, the same command goes on from there.", 130)
+
+
+def _stop(sentence: str, code: int) -> None:
+    print(sentence, file=sys.stderr)
+    sys.exit(code)
+
+
+def _chosen(study: str | None) -> tuple[str, ...]:
+    return studies.STUDIES if study is None else (study,)
+
+
+def _drawn(tables: dict[str, pd.DataFrame], chosen: list[str]) -> dict[str, pd.DataFrame]:
+    """The tables among the chosen places; a chosen figure has none."""
+    wanted = {name if " " in name else f"table {name}" for name in chosen}
+    return {name: table for name, table in tables.items() if not chosen or name in wanted}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _text(table: pd.DataFrame) -> str:
+    with pd.option_context("display.width", 200, "display.max_colwidth", 60):
+        return table.to_string()

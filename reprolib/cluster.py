@@ -1,0 +1,56 @@
+"""Trials spread over several GPUs, or the nodes of a cluster, by Parsl (extra `cluster`)."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reprolib.errors import UserError
+
+if TYPE_CHECKING:
+    from parsl.config import Config
+    from parsl.providers.base import ExecutionProvider
+
+
+def configuration(
+    *, accelerators: Sequence[str], folder: Path, provider: "ExecutionProvider | None" = None
+) -> "Config":
+    """One worker per accelerator, each seeing only its own (CUDA_VISIBLE_DEVICES).
+
+    A name that stands twice gives that GPU two workers.  `provider`: Parsl's SlurmProvider and the like for a
+    cluster, whose nodes must share the results folder; this machine when left out.  `folder`: Parsl's logs.
+    """
+    try:
+        from parsl.config import Config
+        from parsl.executors import HighThroughputExecutor
+        from parsl.providers import LocalProvider
+    except ImportError:
+        raise UserError(
+            "Several GPUs need the package parsl, which is not installed; install reprolib[cluster]."
+        ) from None
+    local = provider is None
+    executor = HighThroughputExecutor(
+        label="trials",
+        address="127.0.0.1" if local else None,  # a cluster's nodes find the address themselves
+        loopback_address="127.0.0.1",
+        available_accelerators=list(accelerators),
+        max_workers_per_node=len(accelerators),
+        provider=provider or LocalProvider(init_blocks=1, max_blocks=1),
+    )
+    return Config(
+        executors=[executor], run_dir=str(folder), retries=1, usage_tracking=0, initialize_logging=False
+    )
+
+
+@contextmanager
+def over_gpus(config: "Config") -> Iterator[Executor]:
+    """An executor for `reprolib.trials.run` that lives as long as the `with` block."""
+    from parsl.concurrent import ParslPoolExecutor
+
+    # Parsl starts its own programs by name: they lie beside this Python, which may not be on the path.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with ParslPoolExecutor(config) as executor:
+        yield executor

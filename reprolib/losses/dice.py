@@ -1,0 +1,24 @@
+"""Soft Dice loss, a region-based control for the consensus loss."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+IGNORED_LABEL = 255
+
+
+def dice_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """1 − Dice of softmax and labels, pooled over the batch, mean over the classes present; a scalar.
+
+    logits: float (N, C, H, W). labels: integer (N, H, W), 255 = ignored. 0 if all labels are ignored.
+    Source: Milletari et al., 3DV 2016, Eq. for D, with sums of probabilities (not squares) below.
+    """
+    used = (labels != IGNORED_LABEL)[:, None]
+    truth = F.one_hot(torch.where(used[:, 0], labels, 0).long(), logits.shape[1]).movedim(-1, 1) * used
+    p = logits.softmax(1) * used
+    # (N, C, H, W) -> (C,)
+    overlap, size = (p * truth).sum((0, 2, 3)), (p + truth).sum((0, 2, 3))
+    present = truth.sum((0, 2, 3)) > 0
+    dice = 2 * overlap / size.clamp(min=1e-7)
+    return ((1 - dice) * present).sum() / present.sum().clamp(min=1)

@@ -1,0 +1,44 @@
+"""One module per paper: which trials make which table, and how records become tables and claims."""
+
+import difflib
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from reprolib import paths
+from reprolib.errors import UserError
+from reprolib.parameters import StudyParameters, select
+from reprolib.trials import Context, RunStore, Trial
+
+STUDIES = ("masi2020",)
+
+
+def load(study_id: str) -> ModuleType:
+    """The module of one study; UserError for an unknown id, listing the known ones."""
+    if study_id not in STUDIES:
+        close = difflib.get_close_matches(study_id, STUDIES, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(STUDIES)}."
+        raise UserError(f"There is no study {study_id!r}; {hint}")
+    return importlib.import_module(f"reprolib.studies.{study_id}")
+
+
+def store_of(parameters: StudyParameters) -> RunStore:
+    """Where these parameters' records live: smoke runs apart, they never replace published results."""
+    return RunStore(_results(parameters))
+
+
+def context_of(parameters: StudyParameters) -> Context:
+    """Where these parameters' trials run."""
+    data_root = Path(parameters.data_root).expanduser().resolve() if parameters.data_root else None
+    return Context(device=parameters.device, data_root=data_root, results=_results(parameters))
+
+
+def needed(study: ModuleType, parameters: StudyParameters) -> list[Trial]:
+    """The trials of the tables and figures that `parameters.tables` names, each once, in paper order."""
+    places = study.trials(parameters.model_copy(update={"tables": []}))
+    chosen = select(places, parameters.tables)
+    return list({trial.key: trial for trials in chosen.values() for trial in trials}.values())
+
+
+def _results(parameters: StudyParameters) -> Path:
+    return paths.RESULTS / "smoke" if parameters.profile == "smoke" else paths.RESULTS

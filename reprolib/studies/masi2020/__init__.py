@@ -1,0 +1,40 @@
+"""Towards Learning Structure via Consensus for Face Segmentation and Parsing (Masi, Mathai, AbdAlmageed, CVPR 2020)."""
+
+from pathlib import Path
+
+from reprolib.datasets import cofw, fasseg, part_labels, talkingfaces
+from reprolib.errors import UserError
+from reprolib.studies.masi2020.execute import execute
+from reprolib.studies.masi2020.plan import trials
+from reprolib.studies.masi2020.settings import SYSTEMS, Parameters
+from reprolib.studies.masi2020.tables import claims, fidelity, questions, tables
+
+__all__ = [
+    "SYSTEMS",
+    "Parameters",
+    "check_data",
+    "claims",
+    "execute",
+    "fidelity",
+    "questions",
+    "tables",
+    "trials",
+]
+
+ID = "masi2020"
+TITLE = "Towards Learning Structure via Consensus for Face Segmentation and Parsing"
+REFERENCE = "I. Masi, J. Mathai, W. AbdAlmageed, CVPR 2020"
+
+
+def check_data(data_root: Path) -> list[str]:
+    """What of this study's datasets lies under `data_root`; UserError where a dataset is there but incomplete."""
+    datasets = {"fasseg": fasseg, "talkingfaces": talkingfaces, "cofw": cofw, "part_labels": part_labels}
+    found = [
+        line for name, module in datasets.items() if (data_root / name).is_dir() for line in module.check(data_root)
+    ]
+    if not found:
+        raise UserError(
+            f"expected one of the folders {', '.join(datasets)} under {data_root}, found none of them; "
+            "the book's page on reproducing shows each dataset's layout"
+        )
+    return found

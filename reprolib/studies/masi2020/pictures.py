@@ -1,0 +1,254 @@
+"""masi2020's figures, drawn from its records, its network and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from reprolib import figures, report
+from reprolib.losses.consensus import consensus_loss
+from reprolib.models import receptive_field
+from reprolib.models.encoder_decoder import EncoderDecoder
+from reprolib.statistics import bootstrap
+from reprolib.studies.masi2020 import settings as s
+from reprolib.studies.masi2020.plan import ALPHA, BETA
+from reprolib.studies.masi2020.tables import records_of
+from reprolib.trials import Record, RunStore
+
+COFW = ("background", "face", "occlusion")
+PARTS = ("background", "face", "hair")
+BINARY = ("non-face", "face")
+
+
+def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
+    """Every figure whose trials are finished: name → figure. Nothing is drawn for a trial that was not run."""
+    records = records_of(parameters, store)
+    arrays = {name: store.arrays(of_seeds[0]) for name, of_seeds in records.items()}
+    made = {
+        "figure 1": lambda: _qualitative_cofw(arrays, faces=slice(0, 4)),
+        "figure 2": lambda: _factorisation(arrays[s.CE_TRANSFER]),
+        "figure 4a": lambda: _sparsity_curves(records),
+        "figure 4b": lambda: _samples_of_beta(parameters, arrays),
+        "figure 5": lambda: _qualitative_cofw(arrays, faces=slice(4, 12)),
+        "figure 6": lambda: _qualitative_parts(arrays),
+        "extra A": lambda: _trade_off(parameters, records, store),
+    }
+    needs = {
+        "figure 1": (s.TEACHER, s.CE_FINETUNED, s.CONSENSUS_FINETUNED),
+        "figure 2": (s.CE_TRANSFER,),
+        "figure 4a": (s.CE_FINETUNED,),
+        "figure 4b": (s.TEACHER, s.CE_FINETUNED),
+        "figure 5": (s.TEACHER, s.CE_FINETUNED, s.CONSENSUS_FINETUNED),
+        "figure 6": (s.PARTS_BASELINE, s.PARTS_CONSENSUS),
+        "extra A": (s.CE_FINETUNED, s.SAME_START),
+    }
+    return {name: make() for name, make in made.items() if all(row in records for row in needs[name])}
+
+
+def _tiles(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> list[np.ndarray]:
+    colours = figures.part_colours(classes)
+    return [figures.overlay(i, one, colours, alpha=0.6) for i, one in zip(images, labels, strict=True)]
+
+
+def _qualitative_cofw(arrays: Mapping[str, dict], *, faces: slice) -> Figure:
+    """Figures 1 and 5: input, annotation, teacher, cross-entropy, consensus."""
+    images, labels = (arrays[s.TEACHER][f"example_{name}"][faces] for name in ("images", "labels"))
+    columns = {
+        "input": list(images),
+        "annotation": _tiles(images, labels, COFW),
+        "teacher": _tiles(images, arrays[s.TEACHER]["example_predictions"][faces], BINARY),
+        "cross-entropy": _tiles(images, arrays[s.CE_FINETUNED]["example_predictions"][faces], COFW),
+        "consensus": _tiles(images, arrays[s.CONSENSUS_FINETUNED]["example_predictions"][faces], COFW),
+    }
+    return figures.image_grid(
+        list(zip(*columns.values(), strict=True)), column_titles=list(columns), classes=COFW, tile=1.25
+    )
+
+
+def _qualitative_parts(arrays: Mapping[str, dict]) -> Figure:
+    """Figure 6: input, annotation, cross-entropy, consensus on Part Labels."""
+    baseline = arrays[s.PARTS_BASELINE]
+    images = baseline["example_images"][:8]
+    columns = {
+        "input": list(images),
+        "annotation": _tiles(images, baseline["example_labels"][:8], PARTS),
+        "cross-entropy": _tiles(images, baseline["example_predictions"][:8], PARTS),
+        "consensus": _tiles(images, arrays[s.PARTS_CONSENSUS]["example_predictions"][:8], PARTS),
+    }
+    return figures.image_grid(
+        list(zip(*columns.values(), strict=True)), column_titles=list(columns), classes=PARTS, tile=1.25
+    )
+
+
+def _factorisation(kept: Mapping[str, np.ndarray]) -> Figure:
+    """Figure 2: contour, residual, components, pseudo-labels, with input and the teacher's mask before them."""
+    images, teacher, face, residual, components, labels = (
+        kept[f"figure_2_{name}"] for name in ("image", "teacher", "face", "residual", "components", "labels")
+    )
+    columns = {
+        "input": list(images),
+        "teacher's mask": _tiles(images, teacher.astype(int), BINARY),
+        "(a) full face": _tiles(images, face.astype(int), BINARY),
+        "(b) residual": _tiles(images, 2 * residual.astype(int), COFW),
+        "(c) components": [_components(one) for one in components],
+        "(d) labels": _tiles(images, labels, COFW),
+    }
+    return figures.image_grid(
+        list(zip(*columns.values(), strict=True)), column_titles=list(columns), classes=COFW, tile=1.3
+    )
+
+
+def _components(ids: np.ndarray) -> np.ndarray:
+    """Components from 2 in colours of their own, on black: uint8 (H, W, 3)."""
+    colours = np.array([(0, 0, 0), *(np.multiply(to_rgb(c), 255) for c in figures.LINE_COLOURS[:-1])], np.uint8)
+    return colours[np.where(ids >= 2, (ids - 2) % (len(colours) - 1) + 1, 0)]
+
+
+def _curve(records: list[Record], name: str) -> np.ndarray:
+    return np.array([record.curves[name] for record in records])  # (seeds, epochs)
+
+
+def _sparsity_curves(records: Mapping[str, list[Record]]) -> Figure:
+    """Figure 4b of the paper: sparsity on test faces while fine-tuning, for cross-entropy and several β."""
+    with figures.style():
+        figure, ax = plt.subplots(figsize=(6.4, 3.8))
+        for name, of_seeds in records.items():
+            p = of_seeds[0].trial.params
+            follows_beta = p["loss"] == "consensus" and p["start"] == "cross_entropy" and p["alpha"] == ALPHA
+            if not follows_beta and name != s.CE_FINETUNED:
+                continue
+            curve = _curve(of_seeds, "test_sparsity")
+            label = f"consensus, β = {p['beta']:g}" if follows_beta else "cross-entropy"
+            epochs = np.arange(curve.shape[1])
+            figures.line_with_band(ax, epochs, curve.mean(0), curve.min(0), curve.max(0), label)
+        ax.set(xlabel="epochs of fine-tuning", ylabel="sparsity (components too many or too few)")
+        ax.legend(ncols=2)
+    return figure
+
+
+def _samples_of_beta(parameters: s.Parameters, arrays: Mapping[str, dict]) -> Figure:
+    """Figure 4c of the paper: one row a face, one column a β."""
+    images, labels = (arrays[s.TEACHER][f"example_{name}"][:5] for name in ("images", "labels"))
+    columns = {"input": list(images), "annotation": _tiles(images, labels, COFW)}
+    columns["cross-entropy"] = _tiles(images, arrays[s.CE_FINETUNED]["example_predictions"][:5], COFW)
+    for beta in parameters.betas:
+        row = s.SAME_START if beta == BETA else f"α = {ALPHA:g}, β = {beta:g}"
+        if row in arrays:
+            columns[f"β = {beta:g}"] = _tiles(images, arrays[row]["example_predictions"][:5], COFW)
+    return figures.image_grid(
+        list(zip(*columns.values(), strict=True)), column_titles=list(columns), classes=COFW, tile=1.15
+    )
+
+
+def _trade_off(parameters: s.Parameters, records: Mapping[str, list[Record]], store: RunStore) -> Figure:
+    """Face IoU against sparsity for every α and β, with intervals over seeds and faces."""
+    with figures.style():
+        figure, ax = plt.subplots(figsize=(6.4, 4.2))
+        for alpha, marker in zip(parameters.alphas, "osD^v", strict=False):
+            rows = {
+                of_seeds[0].trial.params["beta"]: of_seeds
+                for of_seeds in records.values()
+                if (p := of_seeds[0].trial.params)["loss"] == "consensus"
+                and p["start"] == "cross_entropy"
+                and p["alpha"] == alpha
+            }
+            points = [_point(of_seeds, store) for _, of_seeds in sorted(rows.items())]
+            x, y = ([point[i].point for point in points] for i in (0, 1))
+            (line,) = ax.plot(x, y, marker=marker, label=f"consensus, α = {alpha:g}")
+            for beta, (sparsity, iou) in zip(sorted(rows), points, strict=True):
+                ax.plot([sparsity.low, sparsity.high], [iou.point] * 2, color=line.get_color(), linewidth=0.7)
+                ax.plot([sparsity.point] * 2, [iou.low, iou.high], color=line.get_color(), linewidth=0.7)
+                ax.annotate(f"β={beta:g}", (sparsity.point, iou.point), (4, 4), textcoords="offset points", fontsize=8)
+        sparsity, iou = _point(records[s.CE_FINETUNED], store)
+        ax.plot(sparsity.point, iou.point, "k*", markersize=12, label="cross-entropy")
+        ax.set(xlabel="sparsity (components)", ylabel="face IoU (%)")
+        ax.legend()
+    return figure
+
+
+def _point(records: list[Record], store: RunStore):
+    from reprolib.studies.masi2020.scores import cofw_metrics
+
+    arrays = [store.arrays(record) for record in records]
+    sparsity = bootstrap(np.stack([a["sparsity"] for a in arrays]), resamples=500)
+    confusion = np.stack([a["confusion"] for a in arrays])
+    return sparsity, bootstrap(confusion, lambda mean: cofw_metrics(mean)["iou_face"], resamples=500)
+
+
+# --- drawn from the method itself --------------------------------------------------------------------
+
+
+def architecture() -> Figure:
+    """The encoder-decoder of Sec. 3.2, drawn from the module."""
+    with figures.style():
+        figure, ax = plt.subplots(figsize=(9, 4.2))
+        figures.architecture(ax, EncoderDecoder().eval(), (1, 3, 128, 128))
+    return figure
+
+
+def receptive_field_map(*, size: int = 160) -> Figure:
+    """Which input pixels one classified pixel depends on, beside the 121 px that the paper states."""
+    model = EncoderDecoder(width=8)
+    centre = (size // 2, size // 2)
+    gradient = receptive_field.gradient_map(model, size, centre)
+    field = receptive_field.by_gradient(model, size, centre)[0]
+    with figures.style():
+        figure, ax = plt.subplots(figsize=(4.6, 4.2))
+        shown = ax.imshow(np.log10(np.where(gradient > 0, gradient, np.nan)), cmap="viridis")
+        figure.colorbar(shown, label="log₁₀ |gradient|")
+        for side, colour, label in ((121, "#D55E00", "121 px (paper)"), (field, "#000000", f"{field} px (measured)")):
+            corner = (centre[1] - side / 2, centre[0] - side / 2)
+            ax.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=1.6, label=label))
+        ax.set(xlabel="input column (px)", ylabel="input row (px)")
+        ax.grid(False)
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    return figure
+
+
+def intuition() -> Figure:
+    """Figure 3: what both losses ask of a pixel, on one toy blob of which a quarter is predicted wrongly.
+
+    Left: a face with a hole. Then the gradient of each loss with respect to the right class's logit: cross-entropy
+    treats each pixel alone; consensus also pulls on the pixels that are right, because they are not yet alike.
+    """
+    labels = torch.zeros(1, 24, 24, dtype=torch.long)
+    labels[:, 4:20, 4:20] = 1
+    confidence = torch.where(labels == 1, 1.0, -1.0)
+    confidence[:, 9:14, 10:15] = -1.5  # a hole in the face
+    confidence[:, 6, 18], confidence[:, 2, 8] = -1.0, 1.0  # and two stray pixels
+    logits = torch.stack([-confidence, confidence], dim=1).requires_grad_()
+    panels = {"cross-entropy": torch.nn.functional.cross_entropy(logits, labels) * ALPHA}
+    for beta in (0.0, BETA, 10 * BETA):
+        panels[f"consensus, β = {beta:g}"] = consensus_loss(logits, labels, labels, alpha=ALPHA, beta=beta)
+    with figures.style():
+        figure, axes = plt.subplots(1, 1 + len(panels), figsize=(10.5, 2.6))
+        axes[0].imshow(logits.detach().softmax(1)[0, 1], vmin=0, vmax=1, cmap="Blues")
+        axes[0].set_title("p(face), blob edge in orange", fontsize=9)
+        for ax, (name, loss) in zip(axes[1:], panels.items(), strict=True):
+            pull = -torch.autograd.grad(loss, logits, retain_graph=True)[0][0, 1].numpy()
+            top = np.abs(pull).max()
+            ax.imshow(pull / top, vmin=-1, vmax=1, cmap="RdBu")
+            ax.set_title(f"pull towards face,\n{name}", fontsize=9)
+        for ax in axes:
+            ax.add_patch(Rectangle((3.5, 3.5), 16, 16, fill=False, edgecolor="#E69F00", linewidth=1.4))
+            ax.set(xticks=[], yticks=[])
+            ax.grid(False)
+    return figure
+
+
+def effects(claims: list[report.Claim]) -> list[Figure]:
+    """Forest plots of the claims, one for each unit."""
+    made = []
+    for unit in dict.fromkeys(claim.unit for claim in claims if claim.published_effect is not None):
+        shown = [claim for claim in claims if claim.unit == unit and claim.published_effect is not None]
+        with figures.style():
+            figure, ax = plt.subplots(figsize=(7.6, 0.9 + 0.62 * len({claim.id for claim in shown})))
+            figures.effect_plot(ax, shown)
+        made.append(figure)
+    return made

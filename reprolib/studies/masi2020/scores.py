@@ -1,0 +1,34 @@
+"""The columns of masi2020's tables, from confusion matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reprolib import metrics
+
+FACE, OCCLUSION = 1, 2
+
+
+def cofw_metrics(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Table 1's columns in percent from face/non-face confusion matrices (…, 2, 2)."""
+    return {
+        "iou_face": 100 * metrics.iou(confusion)[..., FACE],
+        "accuracy": 100 * metrics.accuracy(confusion),
+        "recall_face": 100 * metrics.recall(confusion)[..., FACE],
+        "recall_all": 100 * metrics.mean_recall(confusion),
+    }
+
+
+def parts_metrics(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of Tables 2–4 in percent, from confusion matrices (…, 3, 3) of background, face and hair."""
+    iou, f1 = metrics.iou(confusion), metrics.f1(confusion)
+    columns = {"accuracy": metrics.accuracy(confusion)}
+    columns |= {"iou_mean": metrics.mean_iou(confusion), "recall_all": metrics.mean_recall(confusion)}
+    for index, name in enumerate(("bg", "face", "hair")):
+        columns |= {f"iou_{name}": iou[..., index], f"f1_{name}": f1[..., index]}
+    return {name: 100 * value for name, value in columns.items()}
+
+
+def superpixel_percentage(counts: np.ndarray) -> np.ndarray:
+    """Superpixel accuracy in percent from (…, 2) counts of right superpixels and of all."""
+    return 100 * counts[..., 0] / counts[..., 1]

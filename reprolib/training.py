@@ -1,0 +1,138 @@
+"""The one training loop, and prediction in batches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reprolib.errors import UserError
+
+Batch = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train with Adam.
+
+    With `final_lr` below `lr`, the rate drops ×0.1 whenever the validation score has not risen for `patience`
+    epochs, down to `final_lr` (masi2020 Sec. 4.1); with `final_lr` = `lr` it is flat.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    final_lr: float
+    patience: int = 2
+
+
+def make_fabric(device: str, *, devices: int = 1, strategy: str = "auto") -> lightning.Fabric:
+    """Fabric on the CPU in float32 or on CUDA in bfloat16-mixed; `devices` > 1 trains one trial on several GPUs."""
+    precision = "bf16-mixed" if device == "cuda" else "32-true"
+    fabric = lightning.Fabric(
+        accelerator="cuda" if device == "cuda" else "cpu",
+        devices=devices,
+        strategy=strategy,
+        precision=precision,
+    )
+    if devices > 1:
+        fabric.launch()
+    return fabric
+
+
+def train(
+    model: nn.Module,
+    data: Batch,
+    loss: Callable[[Tensor, Batch], Tensor],
+    *,
+    schedule: Schedule,
+    fabric: lightning.Fabric,
+    seed: int,
+    augment: Callable[[Batch, torch.Generator], Batch] | None = None,
+    validate: Callable[[nn.Module], float] | None = None,
+    each_epoch: Callable[[nn.Module, int], Mapping[str, float]] | None = None,
+) -> dict[str, list[float]]:
+    """Train `model` in place and return one value an epoch of "loss", "lr" and whatever `each_epoch` measures.
+
+    data: tensors of equal length; "images" (N, 3, H, W) go in, the rest goes to `loss(logits, batch)`.
+    The order of the examples and the augmentation depend on `seed` alone.
+    Raises UserError as soon as the loss is not finite.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.lr)
+    model, optimiser = fabric.setup(model, optimiser)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimiser, mode="max", factor=0.1, patience=schedule.patience, min_lr=schedule.final_lr
+    )
+    data = {name: value.to(fabric.device) for name, value in data.items()}
+    curves: dict[str, list[float]] = {"loss": [], "lr": []}
+
+    for epoch in range(schedule.epochs):
+        model.train()
+        total, steps = 0.0, 0
+        for indices in _batches(len(data["images"]), schedule.batch_size, generator, fabric):
+            batch = {name: value[indices] for name, value in data.items()}
+            if augment is not None:
+                batch = augment(batch, generator)
+            value = loss(model(batch["images"]).float(), batch)
+            if not math.isfinite(value.item()):
+                raise UserError(
+                    f"expected a finite training loss, found {value.item()} in epoch {epoch + 1}, step {steps + 1} "
+                    f"at learning rate {schedule.lr:g}; lower the learning rate or check the images and labels"
+                )
+            optimiser.zero_grad()
+            fabric.backward(value)
+            optimiser.step()
+            total, steps = total + value.item(), steps + 1
+        curves["loss"].append(total / steps)
+        curves["lr"].append(optimiser.param_groups[0]["lr"])
+
+        model.eval()
+        if validate is not None and schedule.final_lr < schedule.lr:
+            plateau.step(validate(model))
+        for name, measured in (each_epoch(model, epoch) if each_epoch else {}).items():
+            curves.setdefault(name, []).append(float(measured))
+    return curves
+
+
+def _batches(count: int, batch_size: int, generator: torch.Generator, fabric: lightning.Fabric):
+    """Shuffled index tensors; every process of a multi-GPU run gets its own, equally many."""
+    order = torch.randperm(count, generator=generator)
+    per_process = count // fabric.world_size
+    order = order[fabric.global_rank :: fabric.world_size][:per_process]
+    # A last batch of one would leave BatchNorm without a variance.
+    batches = [b for b in order.split(batch_size) if len(b) > 1 or batch_size == 1]
+    return [b.to(fabric.device) for b in batches]
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, *, batch_size: int = 64) -> np.ndarray:
+    """Hard labels arg max_k φ(I), uint8 (N, H, W), for images float32 (N, 3, H, W)."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    labels = [model(b.to(device)).argmax(1).to(torch.uint8).cpu() for b in images.split(batch_size)]
+    model.train(was_training)
+    return torch.cat(labels).numpy()
+
+
+@torch.no_grad()
+def images_per_second(model: nn.Module, images: Tensor, *, repeats: int = 20) -> float:
+    """Forward passes a second, one image at a time, as the paper counts frames per second (median of `repeats`)."""
+    device = next(model.parameters()).device
+    model.eval()
+    image = images[:1].to(device)
+    times = []
+    for _ in range(repeats + 2):  # the first two warm up
+        start = time.perf_counter()
+        model(image)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 1.0 / float(np.median(times[2:]))

@@ -1,0 +1,468 @@
+"""A trial is a pure function of its specification; its record is all that a reader ever sees of it."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import numbers
+import os
+import platform
+import random
+import resource
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from joblib.externals.loky import get_reusable_executor
+from tqdm import tqdm
+
+import reprolib
+from reprolib.errors import UserError
+from reprolib.paths import RESULTS, ROOT
+
+JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+
+# --- what is run ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training (or measurement), fully specified: `params` holds JSON values only."""
+
+    study: str
+    name: str
+    params: Mapping[str, JSON]
+    seed: int
+    recipe_version: int = 1
+
+    def __post_init__(self) -> None:
+        # A private copy in JSON's own types: what is read back from a record is equal to what was written.
+        object.__setattr__(self, "params", json.loads(_json(dict(self.params))))
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of a hash of everything that decides the result; the display name does not."""
+        decisive = {"study": self.study, "params": self.params, "seed": self.seed}
+        decisive["recipe_version"] = self.recipe_version
+        return hashlib.sha256(_json(decisive).encode()).hexdigest()[:16]
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a trial runs: never part of its key."""
+
+    device: str = "cpu"  # "cpu", "cuda", or "auto" before `run` has resolved it
+    data_root: Path | None = None
+    results: Path = RESULTS
+
+
+@dataclass
+class Outcome:
+    """What a trial found: finite numbers, curves of such, a few arrays for figures, and its speed."""
+
+    metrics: dict[str, float]
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    speed: dict[str, float] = field(default_factory=dict)  # e.g. {"images_per_second": 812.0}
+
+
+@dataclass(frozen=True)
+class Record:
+    """A trial with its outcome, cost and environment; `failure` says in a sentence why it has no outcome."""
+
+    trial: Trial
+    metrics: dict[str, float]
+    curves: dict[str, list[float]]
+    cost: dict[str, Any]  # seconds, device, device_name, peak_memory_mb, and the outcome's speed
+    environment: dict[str, Any]
+    failure: str | None = None
+
+
+class StoreError(UserError):
+    """The results folder cannot be written: going on would train in vain."""
+
+
+# --- where records live --------------------------------------------------------------------------------
+
+
+class RunStore:
+    """Records as files: trials/<study>/<key>.json, artifacts/….npz beside them, failures/….json apart."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def get(self, trial: Trial) -> Record | None:
+        """The finished record of a trial; None where there is none, or a corrupt one (then set aside)."""
+        return self._read(self._path("trials", trial, ".json"))
+
+    def records(self, study: str) -> list[Record]:
+        """All finished records of a study, by name and seed."""
+        found = (self._read(path) for path in sorted((self.root / "trials" / study).glob("*.json")))
+        return sorted((record for record in found if record), key=lambda r: (r.trial.name, r.trial.seed))
+
+    def arrays(self, record: Record) -> dict[str, np.ndarray]:
+        """The arrays that a trial kept for figures; empty where it kept none."""
+        path = self._path("artifacts", record.trial, ".npz")
+        if not path.exists():
+            return {}
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+
+    def save(
+        self, trial: Trial, outcome: Outcome, *, cost: Mapping[str, Any], environment: Mapping[str, Any]
+    ) -> Record:
+        """Write a finished trial; whole or not at all, also when the process is killed meanwhile.
+
+        UserError for a metric or curve that is not finite; StoreError where the folder cannot be written.
+        """
+        metrics = {name: _finite(name, value) for name, value in outcome.metrics.items()}
+        curves = {name: [_finite(name, value) for value in curve] for name, curve in outcome.curves.items()}
+        cost = {**cost, **{name: _finite(name, value) for name, value in outcome.speed.items()}}
+        record = Record(trial, metrics, curves, cost, dict(environment))
+        artifact = None
+        if outcome.arrays:
+            # The arrays come first: a record that can be seen has its arrays already.
+            content = _npz(outcome.arrays)
+            artifact = hashlib.sha256(content).hexdigest()
+            _write_atomically(self._path("artifacts", trial, ".npz"), content)
+        _write_atomically(self._path("trials", trial, ".json"), _encode(record, artifact_sha256=artifact))
+        self._path("failures", trial, ".json").unlink(missing_ok=True)
+        return record
+
+    def save_failure(
+        self,
+        trial: Trial,
+        failure: str,
+        *,
+        trace: str,
+        cost: Mapping[str, Any],
+        environment: Mapping[str, Any],
+    ) -> Record:
+        """Note why a trial failed; it counts as missing and is tried again by the next run."""
+        record = Record(trial, {}, {}, dict(cost), dict(environment), failure)
+        _write_atomically(self._path("failures", trial, ".json"), _encode(record, traceback=trace))
+        return record
+
+    def check_writable(self, study: str) -> None:
+        """StoreError, before any training, where records could not be saved; sweeps what killed writers left."""
+        for folder in ("trials", "artifacts", "failures"):
+            probe = self.root / folder / study / f".probe.{os.getpid()}"
+            _write_atomically(probe, b"\0" * 65536)
+            probe.unlink()
+            for left in probe.parent.glob(".*.tmp"):
+                if time.time() - left.stat().st_mtime > 3600:  # no living process writes for an hour
+                    left.unlink(missing_ok=True)
+
+    def _path(self, folder: str, trial: Trial, suffix: str) -> Path:
+        return self.root / folder / trial.study / (trial.key + suffix)
+
+    def _read(self, path: Path) -> Record | None:
+        if not path.exists():
+            return None
+        try:
+            return self._decode(path)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            aside = path.with_name(path.name + ".corrupt")
+            os.replace(path, aside)
+            message = f"The record {path} is corrupt ({error}); it was set aside as {aside.name}."
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+            return None
+
+    def _decode(self, path: Path) -> Record:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        trial = Trial(**content["trial"])
+        if trial.key != path.stem:
+            raise ValueError(f"its specification has the key {trial.key}")
+        metrics = {name: _finite(name, value) for name, value in content["metrics"].items()}
+        if content["artifact_sha256"] is not None:
+            artifact = self._path("artifacts", trial, ".npz")
+            found = hashlib.sha256(artifact.read_bytes()).hexdigest() if artifact.exists() else None
+            if found != content["artifact_sha256"]:
+                raise ValueError(f"{artifact} is {'not the one that was written' if found else 'missing'}")
+        return Record(trial, metrics, content["curves"], content["cost"], content["environment"])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _encode(record: Record, **more: JSON) -> bytes:
+    """One line per part, so that a changed record reads well in a diff."""
+    parts = dataclasses.asdict(record) | more
+    return ("{\n" + ",\n".join(f"{_json(key)}: {_json(part)}" for key, part in parts.items()) + "\n}\n").encode()
+
+
+def _finite(name: str, value: Any) -> float:
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise UserError(
+            f"The result {name!r} should be a finite number, but it is {value!r}; "
+            "a lower learning rate may keep the training stable."
+        )
+    return float(value)
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary file beside the target, then rename; StoreError where the disk refuses."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(
+            f"Results could not be written to {path.parent} ({error.strerror}); "
+            "free some space or choose a folder that you may write to."
+        ) from None
+
+
+# --- running trials ------------------------------------------------------------------------------------
+
+
+def run(
+    trials: Iterable[Trial],
+    execute: Callable[[Trial, Context], Outcome],
+    store: RunStore,
+    context: Context,
+    *,
+    workers: int = 1,
+    progress: bool = True,
+    executor: Executor | None = None,
+) -> list[Record]:
+    """Run the trials that the store lacks and return one record per trial, in the order given.
+
+    A failing trial is recorded, shown and returned (`Record.failure`) while the others go on; the next run
+    tries it again.  `workers` processes share the device (0 = one per core, or four on a GPU).  Any other
+    `concurrent.futures.Executor` may carry the trials instead: `reprolib.cluster` makes one for several GPUs.
+    UserError before training where the device, the data root or a writable results folder is missing.
+    """
+    trials = list(trials)
+    done = {trial.key: store.get(trial) for trial in trials}
+    missing = list({trial.key: trial for trial in trials if done[trial.key] is None}.values())
+    if missing:
+        context = dataclasses.replace(context, device=resolve_device(context.device))
+        _check_data_root(missing, context.data_root)
+        for study in sorted({trial.study for trial in missing}):
+            store.check_writable(study)
+        job = _Job(execute, store, context, environment())
+        workers = min(resolve_workers(workers, context.device), len(missing))
+        if executor is not None:
+            finished = _in_executor(job, missing, executor)
+        elif workers == 1:
+            finished = _in_process(job, missing)
+        else:
+            finished = _in_workers(job, missing, workers)
+        # Few lines, for logs and notebooks: at most one every ten seconds.
+        with tqdm(total=len(missing), unit="trial", mininterval=10, disable=not progress, file=sys.stderr) as bar:
+            for record in finished:
+                done[record.trial.key] = record
+                bar.set_description(record.trial.name, refresh=False)
+                bar.update()
+                if record.failure and progress:
+                    bar.write(f"Trial {_label(record.trial)} failed: {record.failure}", file=sys.stderr)
+    return [done[trial.key] for trial in trials]
+
+
+def resolve_device(device: str) -> str:
+    """ "cpu" or "cuda"; "auto" takes a GPU where there is one.  UserError for a GPU that is not there."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("Device 'cuda' was asked for, but no GPU was found by PyTorch; use device 'auto' or 'cpu'.")
+    if device not in ("cpu", "cuda"):
+        raise UserError(f"The device should be 'auto', 'cpu' or 'cuda', but {device!r} was given.")
+    return device
+
+
+def resolve_workers(workers: int, device: str) -> int:
+    """The number of processes: 0 means one per core on the CPU, four on one GPU."""
+    if workers < 0:
+        raise UserError(f"The number of workers should be 0 (automatic) or more, but {workers} was given.")
+    return workers or (4 if device == "cuda" else joblib.cpu_count())
+
+
+def set_seeds(seed: int, device: str) -> None:
+    """Make what follows here a function of the seed: bit for bit on the CPU, as far as can be on a GPU."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 (libraries draw from the global generator)
+    torch.manual_seed(seed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+    torch.backends.cudnn.benchmark = False
+    torch.set_deterministic_debug_mode("warn")  # = use_deterministic_algorithms(True, warn_only=True), sans Inductor
+    if device == "cpu":
+        torch.set_num_threads(1)  # sums depend on how they are split over threads
+
+
+def environment() -> dict[str, Any]:
+    """Versions, platform and state of the code that a record was made with."""
+    return {
+        "reprolib": reprolib.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": _dirty(),
+    }
+
+
+def _dirty() -> bool | None:
+    # Records, executed notebooks and the built book are made from the code: they do not change it.
+    made = [f":(exclude){folder}" for folder in ("results", "book/executed", "_build")]
+    changes = _git("status", "--porcelain", "--", ".", *made)
+    return None if changes is None else bool(changes)
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _check_data_root(trials: Sequence[Trial], data_root: Path | None) -> None:
+    wanted = sorted({str(trial.params.get("data", "synthetic")) for trial in trials} - {"synthetic"})
+    if wanted and data_root is None:
+        raise UserError(f"Data {wanted[0]!r} need the folder that holds them, but none was given; set data_root.")
+    if wanted and not Path(data_root).is_dir():
+        raise UserError(f"The data root {data_root} is not a folder; set data_root to the folder with the data.")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all trials of one call of `run` share; it travels to the workers."""
+
+    execute: Callable[[Trial, Context], Outcome]
+    store: RunStore
+    context: Context
+    environment: dict[str, Any]
+
+    def __call__(self, trial: Trial) -> Record:
+        """Run one trial and write its record, from whichever process this is."""
+        cuda = self.context.device == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        set_seeds(trial.seed, self.context.device)
+        start = time.perf_counter()
+        try:
+            outcome = self.execute(trial, self.context)
+            if cuda:
+                torch.cuda.synchronize()
+            cost = self.cost(time.perf_counter() - start)
+            return self.store.save(trial, outcome, cost=cost, environment=self.environment)
+        except StoreError:
+            raise
+        except Exception as error:
+            cost = self.cost(time.perf_counter() - start)
+            return self.fail(trial, error, cost)
+
+    def cost(self, seconds: float) -> dict[str, Any]:
+        if self.context.device == "cuda":
+            name, peak = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 2**20
+        else:
+            # The peak of the whole process; kilobytes on Linux, bytes on macOS.
+            unit = 2**20 if sys.platform == "darwin" else 2**10
+            name, peak = _processor(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        return {
+            "seconds": round(seconds, 3),
+            "device": self.context.device,
+            "device_name": name,
+            "peak_memory_mb": round(peak, 1),
+        }
+
+    def fail(self, trial: Trial, error: BaseException, cost: Mapping[str, Any]) -> Record:
+        if isinstance(error, UserError):
+            failure = str(error)
+        elif isinstance(error, BrokenExecutor):
+            failure = "The process of this trial died, most likely for lack of memory; try fewer workers."
+        else:
+            failure = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        trace = "".join(traceback.format_exception(error))
+        return self.store.save_failure(trial, failure, trace=trace, cost=cost, environment=self.environment)
+
+
+def _call(job: _Job, trial: Trial) -> Record:
+    return job(trial)  # Parsl takes functions only
+
+
+def _label(trial: Trial) -> str:
+    return f"{trial.name!r} (seed {trial.seed})"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _in_process(job: _Job, trials: Sequence[Trial]) -> Iterator[Record]:
+    return map(job, trials)
+
+
+def _in_workers(job: _Job, trials: Sequence[Trial], workers: int) -> Iterator[Record]:
+    """Trials in `workers` processes of joblib's loky; each process writes its own records."""
+    # Threads of BLAS and OpenMP would fight for the cores, and sums would depend on their number.
+    threads = 1 if job.context.device == "cpu" else max(1, joblib.cpu_count() // workers)
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    limits = {name: str(threads) for name in names}
+    lost = []
+    with _processes(workers, limits) as executor:
+        futures = {executor.submit(_call, job, trial): trial for trial in trials}
+        for future in as_completed(futures):
+            if isinstance(future.exception(), BrokenExecutor):
+                lost.append(futures[future])
+            else:
+                yield future.result()
+    # One dead worker (out of memory, say) breaks the whole pool: what it took along is tried alone.
+    for trial in lost:
+        with _processes(1, limits) as executor:
+            yield from _in_executor(job, [trial], executor)
+
+
+@contextmanager
+def _processes(workers: int, limits: Mapping[str, str]) -> Iterator[Executor]:
+    executor = get_reusable_executor(max_workers=workers, env=dict(limits))
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(kill_workers=True)  # interrupted: do not wait for hours of training
+        raise
+    executor.shutdown()  # gives the workers' memory on the device back
+
+
+def _in_executor(job: _Job, trials: Sequence[Trial], executor: Executor) -> Iterator[Record]:
+    futures = {executor.submit(_call, job, trial): trial for trial in trials}
+    for future in as_completed(futures):
+        error = future.exception()
+        if error is None:
+            yield future.result()
+        elif isinstance(error, StoreError):
+            raise error
+        else:
+            yield job.fail(futures[future], error, {"device": job.context.device})

@@ -1,0 +1,173 @@
+"""The smoke notebooks run, the book builds without a warning, and its pages read well in a browser."""
+
+import functools
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import cv2
+import pytest
+
+from reprolib.notebooks import build_book, gate, pages, smoke_book
+from reprolib.paths import EXECUTED
+
+pytestmark = pytest.mark.book
+
+WIDTHS = {"phone": 390, "desktop": 1280}
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = (  # noqa: SIM905
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars"
+).split()
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory) -> Path:
+    """The folder of the HTML book of a fresh smoke run: what `make study` does."""
+    return smoke_book(tmp_path_factory.mktemp("smoke")).parent
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory) -> Path:
+    """The folder of the HTML book of the committed pages: what `make book` does."""
+    return build_book(html=tmp_path_factory.mktemp("published") / "html").parent
+
+
+@pytest.fixture(params=["smoke", "published"])
+def book(request) -> Path:
+    return request.getfixturevalue(request.param)
+
+
+class Page(HTMLParser):
+    """What a page refers to, and what it says."""
+
+    def __init__(self, file: Path):
+        super().__init__()
+        self.targets, self.ids, self.text = [], set(), []
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids.add(attrs.get("id"))
+        self.targets += [attrs[key] for key in ("src", "href") if attrs.get(key)]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def html_files(book: Path) -> list[Path]:
+    return sorted(file for file in book.rglob("*.html") if "_static" not in file.parts)
+
+
+@pytest.mark.parametrize("name", pages())
+def test_a_committed_page_is_whole_and_up_to_date(name):
+    gate(EXECUTED / f"{name}.ipynb")
+
+
+def test_the_book_has_its_pages(book):
+    documents = {str(file.relative_to(book)) for file in html_files(book)}
+    assert documents >= {"index.html", "methods.html", "reproduce.html", "references.html"}
+    assert documents >= {f"executed/{name}.html" for name in pages()}
+
+
+def test_no_page_shows_a_traceback(book):
+    for file in html_files(book):
+        text = "".join(Page(file).text)
+        assert not re.search(r"Traceback \(most recent call last\)|^\w+Error:", text, re.MULTILINE), file.name
+
+
+def test_every_picture_and_every_link_leads_somewhere(book):
+    missing = []
+    for file in html_files(book):
+        for target in Page(file).targets:
+            link = urlsplit(target)
+            if link.scheme or link.netloc or not link.path:
+                continue
+            if not (file.parent / unquote(link.path)).exists():
+                missing.append((file.name, target))
+    assert missing == []
+
+
+def test_the_pages_do_not_need_the_network_to_be_read(book):
+    for file in html_files(book):
+        source = file.read_text(encoding="utf-8")
+        assert re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://[^"]+', source) == [], file.name
+
+
+# One page that opens every page of the book in a frame of a given width and writes down what it sees.
+PROBE = """<!doctype html><body><pre id="seen"></pre><script>
+const pages = %s, widths = %s, seen = [];
+async function look(page, width) {
+  const frame = document.createElement("iframe");
+  frame.style.width = width + "px"; frame.style.height = "900px";
+  const loaded = new Promise(done => frame.onload = done);
+  frame.src = page; document.body.append(frame); await loaded;
+  const inside = frame.contentDocument;
+  inside.querySelectorAll("img").forEach(picture => picture.loading = "eager");
+  await Promise.all([...inside.images].map(picture => picture.decode().catch(() => null)));
+  seen.push({page, width,
+    characters: inside.querySelector("main").innerText.length,
+    heading: inside.querySelector("main h1")?.innerText || "",
+    overflow: inside.documentElement.scrollWidth - inside.documentElement.clientWidth,
+    broken: [...inside.images].filter(picture => !picture.naturalWidth).map(picture => picture.src)});
+  frame.remove();
+}
+(async () => {
+  for (const page of pages) for (const width of widths) await look(page, width);
+  document.getElementById("seen").textContent = JSON.stringify(seen);
+})();
+</script></body>"""
+
+
+def chromium(folder: Path, *arguments: str) -> str:
+    """Run headless Chromium with a throw-away profile and return its standard output."""
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.fixture
+def served(book):
+    """The book's address on this machine: frames of one address may be looked into."""
+    handler = functools.partial(QuietHandler, directory=book)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_every_page_reads_well_on_phone_and_desktop(book, served, tmp_path):
+    names = [str(file.relative_to(book)) for file in html_files(book)]
+    names = [name for name in names if name not in ("index.html", "genindex.html", "search.html")]
+    probe = PROBE % (json.dumps(names), json.dumps(list(WIDTHS.values())))
+    (book / "probe.html").write_text(probe, encoding="utf-8")
+    try:
+        document = chromium(tmp_path, "--virtual-time-budget=60000", "--dump-dom", f"{served}/probe.html")
+    finally:
+        (book / "probe.html").unlink()
+    seen = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', document, re.DOTALL).group(1) or "[]")
+    assert len(seen) == len(names) * len(WIDTHS)
+    assert [view for view in seen if view["broken"]] == []
+    assert [view for view in seen if view["overflow"] > 0] == []
+    assert [view for view in seen if not view["heading"] or view["characters"] < 200] == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_the_first_page_is_painted(book, served, tmp_path, width):
+    picture = tmp_path / "page.png"
+    chromium(tmp_path, f"--screenshot={picture}", f"--window-size={width},900", f"{served}/executed/overview.html")
+    image = cv2.imread(str(picture))
+    assert image.shape[1] == width
+    assert image.std() > 10  # text on paper, not an empty window

@@ -1,0 +1,165 @@
+"""A page is what its source says, whole and up to date, or it is refused."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from reprolib import notebooks
+from reprolib.errors import UserError
+from reprolib.notebooks import _sha256, _with_values, execute, gate
+
+SOURCE = """# %% [markdown]
+# # A page
+
+# %% tags=["parameters"]
+profile: str = "smoke"  # α: one of smoke, cpu, gpu
+betas: list = [
+    1.0,
+    5.0,
+]  # weights
+seeds: int = 0  # how many
+
+# %% tags=["hide-input"]
+import sys
+
+print("noise", file=sys.stderr)
+print(profile, betas, seeds)
+"""
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch) -> Path:
+    """A folder of sources with one notebook, and a throw-away build folder."""
+    monkeypatch.setattr(notebooks, "BUILD", tmp_path / "_build")
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    (folder / "tiny.py").write_text(SOURCE, encoding="utf-8")
+    return folder
+
+
+def good_page(folder: Path) -> nbformat.NotebookNode:
+    """A page that the gate accepts, for one defect at a time."""
+    cell = nbformat.v4.new_code_cell("1 + 1", outputs=[nbformat.v4.new_output("stream", text="2")])
+    run = {"start_time": "2026-01-01T00:00:00", "end_time": "2026-01-01T00:00:01", "exception": None}
+    stamp = {"source_sha256": _sha256(SOURCE), "parameters": {}}
+    return nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": run, "reprolib": stamp})
+
+
+def write(page: nbformat.NotebookNode, folder: Path) -> Path:
+    nbformat.write(page, folder / "tiny.ipynb")
+    return folder / "tiny.ipynb"
+
+
+def test_gate_accepts_a_whole_page(sources, tmp_path):
+    gate(write(good_page(tmp_path), tmp_path), notebooks=sources)
+
+
+def with_error(page):
+    page.cells[0].outputs = [
+        nbformat.v4.new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])
+    ]
+
+
+def with_cell_exception(page):
+    page.cells[0].metadata["papermill"] = {"exception": True}
+
+
+def with_page_exception(page):
+    page.metadata.papermill.exception = True
+
+
+def without_end(page):
+    page.metadata.papermill.end_time = None
+
+
+def without_run(page):
+    del page.metadata["papermill"]
+
+
+def with_empty_cell(page):
+    page.cells.append(nbformat.v4.new_code_cell("  \n"))
+
+
+def with_other_source(page):
+    page.metadata.reprolib.source_sha256 = _sha256(SOURCE + "\n")
+
+
+def without_stamp(page):
+    del page.metadata["reprolib"]
+
+
+def with_large_picture(page):
+    page.cells[0].outputs = [nbformat.v4.new_output("stream", text="x" * 2_000_001)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (with_error, r"tiny\.ipynb, cell 0, ended with ZeroDivisionError"),
+        (with_cell_exception, r"tiny\.ipynb, cell 0, ended with an exception"),
+        (with_page_exception, r"tiny\.ipynb was not executed to its end"),
+        (without_end, r"tiny\.ipynb was not executed to its end"),
+        (without_run, r"tiny\.ipynb was not executed to its end"),
+        (with_empty_cell, r"tiny\.ipynb, cell 1, is an empty code cell"),
+        (with_other_source, r"tiny\.ipynb is stale"),
+        (without_stamp, r"tiny\.ipynb is stale"),
+        (with_large_picture, r"tiny\.ipynb has 2\.0 MB"),
+    ],
+)
+def test_gate_refuses_a_page(sources, tmp_path, spoil, complaint):
+    page = good_page(tmp_path)
+    spoil(page)
+    with pytest.raises(UserError, match=complaint):
+        gate(write(page, tmp_path), notebooks=sources)
+
+
+def test_gate_refuses_a_page_that_is_not_there(sources, tmp_path):
+    with pytest.raises(UserError, match=r"needs the page tiny\.ipynb, but it is not in"):
+        gate(tmp_path / "tiny.ipynb", notebooks=sources)
+
+
+def test_values_replace_the_literals_and_leave_the_comments():
+    cell = 'profile: str = "smoke"  # α\nbetas: list = [\n    1.0,\n]  # β\nseeds = 0'
+    shown = _with_values(cell, {"profile": "gpu", "betas": [2.0, 3.0]})
+    assert shown == "profile: str = 'gpu'  # α\nbetas: list = [2.0, 3.0]  # β\nseeds = 0"
+
+
+def test_execute_makes_a_page_of_its_source(sources, tmp_path):
+    path = execute("tiny", {"profile": "cpu", "betas": [2.0]}, out=tmp_path / "out", notebooks=sources)
+    page = nbformat.read(path, as_version=4)
+    shown = [output.text for cell in page.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert shown == ["cpu [2.0] 0\n"]  # what was printed; the noise on stderr is gone
+    assert [cell.id for cell in page.cells] == ["cell-000", "cell-001", "cell-002"]  # no injected cell
+    assert "profile: str = 'cpu'  # α: one of smoke, cpu, gpu" in page.cells[1].source
+    assert page.metadata.reprolib == {
+        "source_sha256": _sha256(SOURCE),
+        "parameters": {"profile": "cpu", "betas": [2.0], "seeds": 0},
+    }
+    assert str(tmp_path) not in json.dumps(page)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["tiny.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [({"profil": "cpu"}, "did you mean 'profile'"), ({"seeds": "three"}, "'seeds' should be int")],
+)
+def test_a_wrong_parameter_is_refused_before_anything_runs(sources, tmp_path, parameters, complaint):
+    with pytest.raises(UserError, match=complaint):
+        execute("tiny", parameters, out=tmp_path / "out", notebooks=sources)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_notebook_is_refused_by_name(sources, tmp_path):
+    with pytest.raises(UserError, match=r"no notebook huge\.py .* there are: tiny"):
+        execute("huge", {}, out=tmp_path / "out", notebooks=sources)
+
+
+def test_a_failed_run_leaves_the_old_page(sources, tmp_path):
+    old = write(good_page(tmp_path), tmp_path).read_bytes()
+    (sources / "tiny.py").write_text(SOURCE + '\n# %%\nraise ValueError("NaN loss")\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"notebook tiny failed in cell 3 with ValueError: NaN loss"):
+        execute("tiny", {}, out=tmp_path, notebooks=sources)
+    assert (tmp_path / "tiny.ipynb").read_bytes() == old
+    assert "NaN loss" in (tmp_path / "_build" / "failed" / "tiny.ipynb").read_text(encoding="utf-8")

@@ -1,0 +1,323 @@
+"""Trials, their records and the store: what is finished stays finished, and the same trial is the same numbers."""
+
+import functools
+import json
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reprolib import trials as trials_module
+from reprolib.errors import UserError
+from reprolib.trials import Context, Outcome, Record, RunStore, StoreError, Trial, run
+
+CPU = Context(device="cpu")
+
+
+def trial(name="a", *, seed=0, **params) -> Trial:
+    return Trial("fake", name, {"data": "synthetic", "profile": "smoke", "name": name, **params}, seed)
+
+
+def learn(trial: Trial, context: Context) -> Outcome:
+    """A tiny training that draws from every generator a trial may use."""
+    if trial.params.get("die"):
+        os._exit(1)
+    if "failure" in trial.params:
+        raise RuntimeError(trial.params["failure"])
+    if "user_failure" in trial.params:
+        raise UserError(trial.params["user_failure"])
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 1, 3))
+    optimiser = torch.optim.Adam(model.parameters())
+    losses = []
+    for _ in range(3):
+        noise = random.random() + np.random.rand()  # noqa: NPY002
+        loss = (model(torch.randn(4, 3, 24, 24)) - noise).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    score = float("nan") if trial.params.get("nan") else losses[-1]
+    kept = {"first_layer": model[0].weight.detach().numpy()}
+    return Outcome({"loss": score}, {"loss": losses}, kept, {"images_per_second": 12.0})
+
+
+def never(trial: Trial, context: Context) -> Outcome:
+    raise AssertionError("a finished trial was run again")
+
+
+def metrics(records: list[Record]) -> list[dict[str, float]]:
+    return [record.metrics for record in records]
+
+
+def quietly(trials, execute, store, **more) -> list[Record]:
+    return run(trials, execute, store, CPU, progress=False, **more)
+
+
+# --- keys
+
+
+def test_the_key_depends_on_everything_but_the_display_name():
+    base = Trial("s", "name", {"a": 1, "b": [0.5]}, 0)
+    assert base.key == Trial("s", "another name", {"b": [0.5], "a": 1}, 0).key
+    others = [
+        Trial("t", "name", base.params, 0),
+        Trial("s", "name", base.params | {"a": 2}, 0),
+        Trial("s", "name", base.params, 1),
+        Trial("s", "name", base.params, 0, recipe_version=2),
+    ]
+    assert len({base.key, *(other.key for other in others)}) == 5
+
+
+def test_the_key_is_stable_over_time():
+    """A changed key would orphan every committed record."""
+    assert Trial("masi2020", "x", {"beta": 0.5, "system": "é"}, 3).key == "270bdfdc74329ef3"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=4), st.integers(0, 2**31))
+def test_a_trial_survives_json(params, seed):
+    first = Trial("s", "n", params, seed)
+    again = Trial("s", "n", json.loads(json.dumps(dict(first.params))), seed)
+    assert again == first
+    assert again.key == first.key
+
+
+def test_params_that_json_cannot_hold_are_refused():
+    with pytest.raises(TypeError):
+        Trial("s", "n", {"a": np.float32(1)}, 0)
+    with pytest.raises(ValueError, match="JSON"):
+        Trial("s", "n", {"a": float("nan")}, 0)
+
+
+# --- seeds
+
+
+def test_two_runs_of_a_trial_are_equal_and_two_seeds_differ(tmp_path):
+    once = quietly([trial(seed=0), trial(seed=1)], learn, RunStore(tmp_path / "once"))
+    again = quietly([trial(seed=1), trial(seed=0)], learn, RunStore(tmp_path / "again"))
+    assert metrics(once) == metrics(again)[::-1]
+    assert once[0].metrics != once[1].metrics
+
+
+@pytest.fixture(scope="module")
+def in_two_workers(tmp_path_factory):
+    """Four trials in two processes: two succeed, one raises, one kills its process."""
+    store = RunStore(tmp_path_factory.mktemp("workers"))
+    wanted = [trial(seed=0), trial(seed=1), trial("raises", failure="a bug"), trial("dies", die=True)]
+    return store, wanted, quietly(wanted, learn, store, workers=2)
+
+
+def test_the_number_of_workers_does_not_change_the_numbers(tmp_path, in_two_workers):
+    _, wanted, records = in_two_workers
+    alone = quietly(wanted[:2], learn, RunStore(tmp_path), workers=1)
+    assert metrics(records[:2]) == metrics(alone)
+    assert [record.curves for record in records[:2]] == [record.curves for record in alone]
+
+
+def test_a_trial_that_kills_its_process_takes_no_other_along(in_two_workers):
+    store, wanted, records = in_two_workers
+    assert [bool(record.failure) for record in records] == [False, False, True, True]
+    assert records[2].failure == "RuntimeError: a bug"
+    assert records[3].failure.startswith("The process of this trial died")
+    assert [store.get(t) is not None for t in wanted] == [True, True, False, False]
+
+
+# --- what is run
+
+
+def test_finished_trials_are_not_run_again(tmp_path):
+    store = RunStore(tmp_path)
+    first = quietly([trial()], learn, store)
+    assert quietly([trial()], never, store) == first
+
+
+def test_one_record_per_trial_in_the_order_given(tmp_path):
+    wanted = [trial("b"), trial("a"), trial("b")]
+    records = quietly(wanted, learn, RunStore(tmp_path))
+    assert [record.trial for record in records] == wanted
+
+
+def test_a_failure_is_recorded_and_tried_again_while_the_others_go_on(tmp_path, capsys):
+    store, wanted = RunStore(tmp_path), [trial("bad", failure="two\nlines"), trial("good")]
+    bad, good = run(wanted, learn, store, CPU)
+    assert (bad.failure, good.failure) == ("RuntimeError: two", None)
+    assert "Trial 'bad' (seed 0) failed: RuntimeError: two" in capsys.readouterr().err
+    note = tmp_path / "failures" / "fake" / f"{wanted[0].key}.json"
+    assert 'raise RuntimeError(trial.params["failure"])' in json.loads(note.read_text())["traceback"]
+    assert store.records("fake") == [good]
+    (mended,) = quietly(wanted[:1], lambda trial, context: Outcome({"loss": 0.0}), store)
+    assert mended.failure is None
+    assert not note.exists()
+
+
+@pytest.mark.parametrize("where", ["metrics", "curves", "loss"])
+def test_a_result_that_is_not_finite_is_a_failure_in_one_sentence(tmp_path, where):
+    def execute(trial, context):
+        if where == "loss":  # what the training loop does
+            raise UserError("The loss became nan in epoch 2; lower the learning rate.")
+        nan = float("nan")
+        return Outcome({"iou": nan if where == "metrics" else 1.0}, {"iou": [nan]} if where == "curves" else {})
+
+    (record,) = quietly([trial()], execute, RunStore(tmp_path))
+    assert "nan" in record.failure
+    assert "\n" not in record.failure
+    assert "Error" not in record.failure
+    assert RunStore(tmp_path).get(trial()) is None
+
+
+def test_an_interrupt_keeps_what_is_finished(tmp_path):
+    def interrupted(trial, context):
+        if trial.params["name"] == "second":
+            raise KeyboardInterrupt
+        return learn(trial, context)
+
+    store = RunStore(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        quietly([trial("first"), trial("second")], interrupted, store)
+    assert [record.trial.name for record in store.records("fake")] == ["first"]
+    assert not list(tmp_path.glob("failures/fake/*.json"))
+
+
+# --- records
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    (written,) = quietly([trial()], learn, RunStore(tmp_path))
+    store = RunStore(tmp_path)
+    assert store.get(trial()) == written
+    assert store.records("fake") == [written]
+    assert store.records("another study") == []
+    weights = store.arrays(written)["first_layer"]
+    assert (weights.shape, weights.dtype) == ((8, 3, 3, 3), np.float32)
+
+
+def test_a_record_says_what_it_cost_and_where_it_was_made(tmp_path):
+    (record,) = quietly([trial()], learn, RunStore(tmp_path))
+    assert set(record.cost) == {"seconds", "device", "device_name", "peak_memory_mb", "images_per_second"}
+    assert record.cost["device"] == "cpu"
+    assert record.cost["peak_memory_mb"] > 1
+    names = {"python", "torch", "numpy", "platform", "commit", "dirty", "reprolib"}
+    assert set(record.environment) == names
+    assert record.environment["torch"] == torch.__version__
+
+
+def test_a_trial_without_arrays_has_no_artifact(tmp_path):
+    (record,) = quietly([trial()], lambda trial, context: Outcome({"loss": 1}), RunStore(tmp_path))
+    assert RunStore(tmp_path).arrays(record) == {}
+    assert record.metrics == {"loss": 1.0}
+    assert not list(tmp_path.glob("artifacts/fake/*.npz"))
+
+
+def spoil_json(path):
+    path.write_text(path.read_text()[:-20])
+
+
+def spoil_key(path):
+    path.write_text(path.read_text().replace('"seed":0', '"seed":5'))
+
+
+def spoil_metric(path):
+    path.write_text(path.read_text().replace('"metrics": {"loss":', '"metrics": {"loss":"high","was":'))
+
+
+def empty(path):
+    path.write_text("")
+
+
+def spoil_artifact(path):
+    artifact = path.parents[2] / "artifacts" / "fake" / f"{path.stem}.npz"
+    artifact.write_bytes(artifact.read_bytes()[:-1])
+
+
+def remove_artifact(path):
+    (path.parents[2] / "artifacts" / "fake" / f"{path.stem}.npz").unlink()
+
+
+@pytest.mark.parametrize(
+    "spoil", [spoil_json, spoil_key, spoil_metric, empty, spoil_artifact, remove_artifact], ids=lambda f: f.__name__
+)
+def test_a_corrupt_record_is_named_set_aside_and_made_again(tmp_path, spoil):
+    store = RunStore(tmp_path)
+    (good,) = quietly([trial()], learn, store)
+    path = tmp_path / "trials" / "fake" / f"{trial().key}.json"
+    spoil(path)
+    with pytest.warns(RuntimeWarning, match=f"{path.name} is corrupt"):
+        assert store.get(trial()) is None
+    assert path.with_name(path.name + ".corrupt").exists()
+    (again,) = quietly([trial()], learn, store)
+    assert (again.metrics, store.get(trial())) == (good.metrics, again)
+
+
+# --- refused before any training
+
+
+def test_an_unwritable_results_folder_is_refused_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"could not be written to .*file"):
+        quietly([trial()], never, RunStore(tmp_path / "file" / "results"))
+
+
+def test_a_disk_that_fills_up_stops_the_run(tmp_path, monkeypatch):
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    def execute(trial, context):
+        monkeypatch.setattr(os, "replace", full)
+        return Outcome({"loss": 1.0})
+
+    with pytest.raises(StoreError, match="No space left on device"):
+        quietly([trial("first"), trial("second")], execute, RunStore(tmp_path))
+
+
+def test_a_gpu_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert trials_module.resolve_device("auto") == "cpu"
+    with pytest.raises(UserError, match="no GPU was found"):
+        run([trial()], never, RunStore(tmp_path), Context(device="cuda"))
+    with pytest.raises(UserError, match="'auto', 'cpu' or 'cuda', but 'tpu'"):
+        run([trial()], never, RunStore(tmp_path), Context(device="tpu"))
+
+
+def test_real_data_need_their_folder(tmp_path):
+    real = Trial("fake", "a", {"data": "public", "profile": "smoke"}, 0)
+    with pytest.raises(UserError, match="'public' need the folder"):
+        run([real], never, RunStore(tmp_path), CPU)
+    with pytest.raises(UserError, match="nowhere is not a folder"):
+        run([real], never, RunStore(tmp_path), Context(data_root=tmp_path / "nowhere"))
+
+
+def test_finished_trials_on_real_data_are_read_without_the_data(tmp_path):
+    real = Trial("fake", "a", {"data": "public", "profile": "smoke"}, 0)
+    context = Context(data_root=tmp_path)
+    done = run([real], learn, RunStore(tmp_path), context, progress=False)
+    assert run([real], never, RunStore(tmp_path), CPU) == done
+
+
+def test_automatic_workers_are_the_cores_or_four_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(trials_module.joblib, "cpu_count", lambda: 7)
+    workers = functools.partial(trials_module.resolve_workers, 0)
+    assert (workers("cpu"), workers("cuda"), trials_module.resolve_workers(3, "cuda")) == (7, 4, 3)
+    with pytest.raises(UserError, match="-1 was given"):
+        trials_module.resolve_workers(-1, "cpu")
+
+
+def test_what_a_killed_writer_left_is_swept_after_an_hour(tmp_path):
+    store = RunStore(tmp_path)
+    store.check_writable("fake")
+    old, new = tmp_path / "trials/fake/.a.json.1.tmp", tmp_path / "trials/fake/.b.json.1.tmp"
+    for left in (old, new):
+        left.write_text("{")
+    os.utime(old, (0, 0))
+    store.check_writable("fake")
+    assert (old.exists(), new.exists()) == (False, True)
+    assert store.records("fake") == []
