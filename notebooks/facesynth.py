@@ -11,6 +11,8 @@ profile: str = "gpu"  # the pictures are the same in every profile
 seed: int = 7  # which series of faces is shown
 
 # %% tags=["remove-cell"]
+import re
+
 import cv2
 import numpy as np
 from IPython.display import HTML, Image, display
@@ -42,9 +44,12 @@ show(facesynth.sheet(seed, rows=8, cols=8, size=96), width=768)
 show(facesynth.label_sheet(seed, rows=8, cols=8, size=96), width=768)
 
 # %% tags=["remove-input"]
-swatch = '<span style="white-space: nowrap"><span style="background: rgb{}; padding: 0 0.7em"></span> {}</span>'
+swatch = '<span style="white-space: nowrap"><span style="background: rgb{}; padding: 0 0.7em; '
+swatch += 'border: 1px solid #888"></span> {}</span>'
 legend = [
-    swatch.format(tuple(int(v) for v in colour), part)
+    swatch.format(
+        tuple(int(v) for v in colour), re.sub("_l$", " left", re.sub("_r$", " right", part)).replace("_", " ")
+    )
     for part, colour in zip(facesynth.PARTS, facesynth.COLOURS, strict=True)
 ]
 display(HTML("&ensp; ".join(legend)))
@@ -79,3 +84,16 @@ for number in range(8, 12):
         cv2.circle(picture, (round(float(x)), round(float(y))), 2, (90, 255, 90), -1, cv2.LINE_AA)
     marked.append(picture)
 show(np.hstack(marked), width=768)
+
+# %% [markdown]
+# ## How do they move?
+#
+# One face says *please open the blue door*: pose, expression and light follow smooth tracks, and the lips follow the
+# sounds, each beginning before the last one has ended. Words that look alike on the lips are rendered alike, so that
+# they stay ambiguous, as they are for a lip reader: *bat*, *mat* and *pan* are one word to the eye.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Sixteen frames of a talking face, each above its part labels", "width": "100%"}}
+clip = facesynth.speak("please open the blue door", seed, 3, size=128)
+chosen = np.linspace(0, len(clip.images) - 1, 16).round().astype(int)
+strips = [clip.images[chosen], facesynth.COLOURS[clip.labels[chosen]]]
+show(np.vstack([np.hstack(strip[half : half + 8]) for half in (0, 8) for strip in strips]), width=768)

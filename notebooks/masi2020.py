@@ -25,7 +25,7 @@ seeds: int = 0  # 0: as many as the profile asks for
 device: str = "auto"  # auto, cpu or cuda
 workers: int = 0  # trials at a time; 0: automatic
 tables: list = []  # such as ["1", "figure 4"]; empty: all
-betas: list = [0.0, 1.0, 5.0, 20.0, 50.0]  # weights of the consensus term in the sweep
+betas: list = [0.0, 1.0, 5.0, 20.0]  # weights of the consensus term in the sweep
 alphas: list = [1.0, 10.0]  # weights of the label term in the sweep
 
 # %% tags=["remove-cell"]

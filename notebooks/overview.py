@@ -35,9 +35,7 @@ from reprolib.report import to_html
 
 store = studies.store_of(StudyParameters(profile=profile))
 counted = ("smoke",) if profile == "smoke" else status.PROFILES
-claims = [
-    row for name in studies.STUDIES for row in status.claims(studies.load(name), store, profiles=counted)
-]
+claims = [row for name in studies.STUDIES for row in status.claims(studies.load(name), store, profiles=counted)]
 
 # %% [markdown]
 # ## What is done

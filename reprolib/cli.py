@@ -13,7 +13,7 @@ import typer
 from reprolib import cluster, paths, studies
 from reprolib import status as progress
 from reprolib.errors import UserError
-from reprolib.parameters import declared_parameters, parse_value
+from reprolib.parameters import check_parameters, declared_parameters, parse_value
 from reprolib.trials import resolve_workers
 from reprolib.trials import run as run_trials
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Your copy of a dataset.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+INTERRUPTED = 130  # typer's exit status for Ctrl-C
 USAGE_ERROR = typer.BadParameter.__base__  # typer exports no name for it
 Study = Annotated[str, typer.Argument(help=f"One of {', '.join(studies.STUDIES)}.")]
 AnyStudy = Annotated[str | None, typer.Argument(help="One study; all of them when left out.")]
@@ -101,9 +102,7 @@ def claims(study: AnyStudy = None, as_json: AsJson = False) -> None:
 
 
 @data_app.command("check")
-def data_check(
-    study: Study, data_root: Annotated[str, typer.Option(help="The folder with the real data.")]
-) -> None:
+def data_check(study: Study, data_root: Annotated[str, typer.Option(help="The folder with the real data.")]) -> None:
     """Is my copy of the dataset complete and readable?"""
     module, folder = studies.load(study), Path(data_root).expanduser()
     if not folder.is_dir():
@@ -132,7 +131,9 @@ def notebook(rest: typer.Context, study: Study) -> None:
     if len(words) % 3 or any(word != "-p" for word in words[::3]):
         raise UserError(f"Parameters are given as -p NAME VALUE, but {' '.join(words)!r} was found.")
     pairs = zip(words[1::3], words[2::3], strict=True)
-    print(notebooks.execute(study, {name: parse_value(text, declared.get(name, "")) for name, text in pairs}))
+    given = {name: parse_value(text, declared.get(name, "")) for name, text in pairs}
+    check_parameters(declared, given)
+    print(notebooks.execute(study, given))
 
 
 @app.command()
@@ -146,13 +147,16 @@ def book() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: an error of the user is one sentence on stderr and exit status 2."""
     try:
-        sys.exit(app(args=arguments, prog_name="reprolib", standalone_mode=False) or 0)
+        code = app(args=arguments, prog_name="reprolib", standalone_mode=False) or 0
     except USAGE_ERROR as error:
         _stop(error.format_message(), 2)
     except UserError as error:
         _stop(str(error), 2)
-    except (KeyboardInterrupt, typer.Abort):
-        _stop("Interrupted; finished trials are kept, the same command goes on from there.", 130)
+    except typer.Abort:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        _stop("Interrupted; finished trials are kept, the same command goes on from there.", code)
+    sys.exit(code)
 
 
 def _stop(sentence: str, code: int) -> None:
@@ -175,5 +179,5 @@ def _json(value: Any) -> str:
 
 
 def _text(table: pd.DataFrame) -> str:
-    with pd.option_context("display.width", 200, "display.max_colwidth", 60):
+    with pd.option_context("display.max_colwidth", 80, "display.float_format", "{:.8g}".format):
         return table.to_string()

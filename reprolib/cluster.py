@@ -1,6 +1,7 @@
 """Trials spread over several GPUs, or the nodes of a cluster, by Parsl (extra `cluster`)."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -32,17 +33,20 @@ def configuration(
             "Several GPUs need the package parsl, which is not installed; install reprolib[cluster]."
         ) from None
     local = provider is None
+    # Parsl's programs lie beside this Python, which may not be on the path; its workers import what we import.
+    programs = Path(sys.executable).parent
+    found = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(sys.path)}
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in found.items())
     executor = HighThroughputExecutor(
         label="trials",
         address="127.0.0.1" if local else None,  # a cluster's nodes find the address themselves
         loopback_address="127.0.0.1",
         available_accelerators=list(accelerators),
         max_workers_per_node=len(accelerators),
-        provider=provider or LocalProvider(init_blocks=1, max_blocks=1),
+        provider=provider or LocalProvider(init_blocks=1, max_blocks=1, worker_init=exports),
+        interchange_launch_cmd=[str(programs / "interchange.py")],
     )
-    return Config(
-        executors=[executor], run_dir=str(folder), retries=1, usage_tracking=0, initialize_logging=False
-    )
+    return Config(executors=[executor], run_dir=str(folder), retries=1, usage_tracking=0, initialize_logging=False)
 
 
 @contextmanager
@@ -50,7 +54,5 @@ def over_gpus(config: "Config") -> Iterator[Executor]:
     """An executor for `reprolib.trials.run` that lives as long as the `with` block."""
     from parsl.concurrent import ParslPoolExecutor
 
-    # Parsl starts its own programs by name: they lie beside this Python, which may not be on the path.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with ParslPoolExecutor(config) as executor:
         yield executor

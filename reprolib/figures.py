@@ -33,7 +33,7 @@ _PARTS = {
     "eyes": "#EDEC4D",
     "nose": "#62C8D9",
     "lips": "#A60907",
-    "lower lip": "#FFC6A6",
+    "lower_lip": "#FFC6A6",
     "teeth": "#FFFFFF",
     "tongue": "#9E367E",
     "cavity": "#63003E",
@@ -43,12 +43,12 @@ PART_COLOURS = _PARTS | {
     "face/neck": _PARTS["face"],
     "non-face": _PARTS["background"],
     "occluder": _PARTS["occlusion"],
-    "left brow": _PARTS["brows"],
-    "right brow": _PARTS["brows"],
-    "left eye": _PARTS["eyes"],
-    "right eye": _PARTS["eyes"],
+    "brow_l": _PARTS["brows"],
+    "brow_r": _PARTS["brows"],
+    "eye_l": _PARTS["eyes"],
+    "eye_r": _PARTS["eyes"],
     "mouth": _PARTS["lips"],
-    "upper lip": _PARTS["lips"],
+    "upper_lip": _PARTS["lips"],
 }
 """The colour of each part, by the names of the classes, the same through the whole book."""
 
@@ -220,10 +220,11 @@ def effect_plot(ax: Axes, claims: Sequence[Claim]) -> Axes:
     sources = [data for data in DATA_COLOURS if any(claim.data == data for claim in claims)]
     first = {claim.id: claim for claim in reversed(claims)}
     ax.axvline(0, color="#444444", linewidth=1)
+    diamond = {"marker": "D", "linestyle": "", "color": "black", "markerfacecolor": "white", "markersize": 7}
     for y, name in enumerate(ids):
         if first[name].published_effect is not None:
-            ax.plot(first[name].published_effect, y - 0.25, "D", color="black", markerfacecolor="white",
-                    markersize=7, label="paper" if y == 0 else None)  # fmt: skip
+            ax.plot(first[name].published_effect, y - 0.25, **diamond)
+    ax.plot([], [], label="paper", **diamond)
     for claim in claims:
         y = ids.index(claim.id) + 0.22 * sources.index(claim.data)
         colour = DATA_COLOURS[claim.data]
@@ -262,10 +263,11 @@ def architecture(ax: Axes, model: nn.Module, input_size: tuple[int, ...]) -> Axe
     """
     boxes = stages(model, input_size)
     tallest = max(max(stage.shape[1:], default=1) for stage in boxes)
-    x, spans, heights = 0.0, [], []
+    spans, heights = [], []
     for stage in boxes:
         height = max(max(stage.shape[1:], default=1) / tallest, 0.06)
         width = 0.03 * np.log2(stage.shape[0] + 1)
+        x = _next_left(spans[-1], width) if spans else 0.0
         ax.add_patch(
             Rectangle((x, -height / 2), width, height, facecolor=_KIND_COLOURS[stage.kind], edgecolor="#333333")
         )
@@ -274,7 +276,6 @@ def architecture(ax: Axes, model: nn.Module, input_size: tuple[int, ...]) -> Axe
         ax.text(x + width / 2, -height / 2 - 0.03, text, rotation=90, ha="center", va="top", fontsize=8)
         spans.append((x, x + width))
         heights.append(height)
-        x += max(width + _GAP, 0.2)  # room for two lines of text
     links = [(source, i) for i, stage in enumerate(boxes) for source in stage.sources]
     levels = _levels([link for link in links if link[1] - link[0] > 1], heights)
     for source, i in links:
@@ -292,9 +293,14 @@ def architecture(ax: Axes, model: nn.Module, input_size: tuple[int, ...]) -> Axe
     used = [kind for kind in _KIND_COLOURS if any(stage.kind == kind for stage in boxes[1:])]
     handles = [Patch(facecolor=_KIND_COLOURS[kind], edgecolor="#333333", label=kind) for kind in used]
     ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(used))
-    ax.set(xlim=(-0.05, x), ylim=(-0.52, max([0.52, *(level + 0.03 for level in levels.values())])))
+    ax.set(xlim=(-0.05, spans[-1][1] + 0.05), ylim=(-0.52, max([0.52, *(level + 0.03 for level in levels.values())])))
     ax.axis("off")
     return ax
+
+
+def _next_left(previous: tuple[float, float], width: float) -> float:
+    """Where the next box begins: apart from the one before, centres far enough for two lines of text each."""
+    return max(previous[1] + _GAP, sum(previous) / 2 + 0.22 - width / 2)
 
 
 def _levels(links: list[tuple[int, int]], heights: list[float]) -> dict[tuple[int, int], float]:

@@ -119,9 +119,7 @@ def superpixel_accuracy(
     pred, label = _label_maps(pred, label)
     superpixels = _array(superpixels).astype(np.int64)
     if superpixels.shape != label.shape or superpixels.min(initial=0) < 0:
-        raise ValueError(
-            f"superpixels must be ids ≥ 0 of shape {label.shape}, found shape {superpixels.shape}."
-        )
+        raise ValueError(f"superpixels must be ids ≥ 0 of shape {label.shape}, found shape {superpixels.shape}.")
     votes = label != IGNORED
     stride = superpixels.max(initial=0) + 1
     image = np.arange(len(label))[:, None, None]

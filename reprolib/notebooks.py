@@ -187,6 +187,7 @@ def _run(notebook: NotebookNode, page: Path) -> NotebookNode:
             iopub_timeout=120,
             coalesce_streams=True,
             config=Config({"KernelManager": sockets}),
+            extra_arguments=["--log-level=CRITICAL"],  # a failing cell is reported once, by us
         )
 
 
@@ -204,8 +205,16 @@ def _cleaned(notebook: NotebookNode, stamp: Mapping[str, object]) -> NotebookNod
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            hidden = {"remove-cell", "remove-output"} & set(cell.metadata.get("tags", []))
+            cell.outputs = [output for output in cell.outputs if _is_shown(output, hidden=bool(hidden))]
     return notebook
+
+
+def _is_shown(output: NotebookNode, *, hidden: bool) -> bool:
+    """Whether a page shows an output; glued values (marked "scrapbook") are shown from hidden cells, too."""
+    if hidden:
+        return "scrapbook" in output.get("metadata", {})
+    return output.get("name") != "stderr"
 
 
 def _what_failed(study_id: str, error: Exception, page: Path) -> str:
@@ -214,7 +223,8 @@ def _what_failed(study_id: str, error: Exception, page: Path) -> str:
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(page, kept)
     if isinstance(error, PapermillExecutionError):
-        where, what = f"cell {error.cell_index}", f"{error.ename}: {error.evalue}"
+        what = f"{error.ename}: {error.evalue}".splitlines()[0]
+        where = f"cell {error.cell_index}"
     else:
         where, what = "a cell", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
     return f"The notebook {study_id} failed in {where} with {what} (as far as it ran: {kept})."

@@ -166,8 +166,7 @@ def _typed(name: str, default: Any, value: Any) -> Any:
         return float(value)
     if type(value) is not type(default) or not _is_json(value):
         raise UserError(
-            f"Parameter {name!r} should be {type(default).__name__}, but {value!r} ({type(value).__name__}) "
-            "was given."
+            f"Parameter {name!r} should be {type(default).__name__}, but {value!r} ({type(value).__name__}) was given."
         )
     if isinstance(default, list) and default:
         return [_typed(f"{name}[{index}]", default[0], item) for index, item in enumerate(value)]

@@ -63,9 +63,7 @@ class Claim:
         return {name: _finite_or_none(value) for name, value in asdict(self).items()}
 
 
-def verdict(
-    published_effect: float, interval: Interval | None, *, data: str, margin: float | None = None
-) -> str:
+def verdict(published_effect: float, interval: Interval | None, *, data: str, margin: float | None = None) -> str:
     """Compare our effect with the published one, by one rule for every claim of every paper.
 
     - *not tested*: there is no interval, or its bounds are not finite.
@@ -197,9 +195,7 @@ def verdict_table(claims: Sequence[Claim]) -> pd.DataFrame:
 
 def verdict_counts(claims: Sequence[Claim]) -> pd.DataFrame:
     """How many claims of each study have each verdict: one row per (study, data), one column per verdict."""
-    counts: Mapping[tuple[str, str], dict[str, int]] = {
-        (c.study, c.data): dict.fromkeys(VERDICTS, 0) for c in claims
-    }
+    counts: Mapping[tuple[str, str], dict[str, int]] = {(c.study, c.data): dict.fromkeys(VERDICTS, 0) for c in claims}
     for c in claims:
         counts[c.study, c.data][c.verdict] += 1
     index = pd.MultiIndex.from_tuples(list(counts), names=["study", "data"])

@@ -11,19 +11,10 @@ from reprolib.trials import Record, RunStore, Trial
 TABLES, FIGURES = 31, 40  # of all five papers together
 PROFILES = ("gpu", "cpu")  # best first; smoke runs never count
 
-CLAIM_KEYS = (
-    "study",
-    "id",
-    "statement",
-    "published_effect",
-    "unit",
-    "data",
-    "profile",
-    "effect",
-    "low",
-    "high",
+CLAIM_KEYS = (  # of `claims --json`, which others parse
+    *("study", "id", "statement", "published_effect", "unit", "data", "profile"),
+    *("effect", "low", "high", "seeds", "verdict"),
 )
-CLAIM_KEYS += ("seeds", "verdict")
 
 Entry = dict[str, Any]  # {"profile": "gpu", "seeds": 3, "device": "…"}
 
@@ -68,9 +59,7 @@ def claims(
 def _study_status(study: ModuleType, store: RunStore, profiles: Sequence[str]) -> dict[str, Any]:
     records = {record.trial.key: record for record in store.records(study.ID)}
     numbered: dict[str, dict[str, Entry]] = {"table": {}, "figure": {}}
-    systems: dict[str, Entry] = {
-        name: {"reason": reason} if reason else {} for name, reason in study.SYSTEMS.items()
-    }
+    systems: dict[str, Entry] = {name: {"reason": reason} if reason else {} for name, reason in study.SYSTEMS.items()}
     for data in DATA:
         # The worse profile first: what the better one has done then takes its place.
         for profile in reversed(profiles):
@@ -125,7 +114,5 @@ def as_lines(found: Mapping[str, Any]) -> Iterable[str]:
 def _in_words(entry: Entry) -> str:
     if "reason" in entry:
         return f"not trained ({entry['reason']})"
-    parts = [
-        f"{data} ({entry[data]['profile']}, {entry[data]['seeds']} seeds)" for data in DATA if data in entry
-    ]
+    parts = [f"{data} ({entry[data]['profile']}, {entry[data]['seeds']} seeds)" for data in DATA if data in entry]
     return ", ".join(parts) or "not done"

@@ -24,9 +24,7 @@ def coverage(found: Mapping[str, Any]) -> pd.DataFrame:
     for study, title in PAPERS.items():
         parts = found["studies"].get(study)
         if parts is None:
-            rows.append(
-                {"paper": title, "data": ABSENT} | dict.fromkeys(("tables", "figures", "systems"), NOT_DONE)
-            )
+            rows.append({"paper": title, "data": ABSENT} | dict.fromkeys(("tables", "figures", "systems"), NOT_DONE))
             continue
         for data in DATA:
             entries = [entry[data] for kind in parts.values() for entry in kind.values() if data in entry]
@@ -34,7 +32,9 @@ def coverage(found: Mapping[str, Any]) -> pd.DataFrame:
             row |= {kind: _done(parts[kind], data) for kind in ("tables", "figures", "systems")}
             row |= {name: _all(entries, name) for name in ("profile", "seeds", "device")}
             rows.append(row)
-    return pd.DataFrame(rows).fillna(ABSENT).set_index("paper")
+    table = pd.DataFrame(rows).fillna(ABSENT)
+    table["paper"] = table["paper"].mask(table["paper"].duplicated(), "")  # named once
+    return table.set_index("paper").rename_axis(index=None)
 
 
 def verdicts(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -48,8 +48,8 @@ def verdicts(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         row["paper says"] = _effect(claim["published_effect"], claim["unit"])
         row[f"on {claim['data']} data"] = _found(claim)
     columns = ["claim", "paper says", *(f"on {data} data" for data in DATA)]
-    table = pd.DataFrame(rows.values(), index=[study for study, _ in rows], columns=columns)
-    return table.fillna("not tested").rename_axis("paper")
+    index = pd.Index([study for study, _ in rows])
+    return pd.DataFrame([{**dict.fromkeys(columns, "not tested"), **row} for row in rows.values()], index, columns)
 
 
 def verdict_counts(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -57,7 +57,7 @@ def verdict_counts(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     given = pd.DataFrame([(claim["data"], claim["verdict"]) for claim in claims], columns=["data", "verdict"])
     counts = pd.crosstab(given["data"], given["verdict"])
     verdicts = ("reproduced", "same direction", "not reproduced", "opposite", "not tested")
-    return counts.reindex(index=list(DATA), columns=list(verdicts), fill_value=0).rename_axis(columns=None)
+    return counts.reindex(index=list(DATA), columns=list(verdicts), fill_value=0).rename_axis(index=None, columns=None)
 
 
 def compute(store: RunStore, studies: Sequence[str]) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def compute(store: RunStore, studies: Sequence[str]) -> pd.DataFrame:
     records = [record for study in studies for record in store.records(study)]
     failed = {study: len(list((store.root / "failures" / study).glob("*.json"))) for study in studies}
     if not records:
-        return pd.DataFrame({"trials": []}, index=pd.Index([], name="paper"))
+        return pd.DataFrame({"trials": []})
     table = pd.DataFrame([_cost(record) for record in records])
     keys = ["paper", "data", "profile", "machine"]
     table = table.groupby(keys, sort=False).agg(
@@ -75,7 +75,7 @@ def compute(store: RunStore, studies: Sequence[str]) -> pd.DataFrame:
     table["memory"] = [f"{megabytes / 1024:.1f} GiB" for megabytes in table["memory"]]
     table = table.reset_index().rename(columns={"memory": "peak memory"})
     table["failed trials of the paper"] = [failed[study] for study in table["paper"]]
-    return table.set_index("paper")
+    return table.set_index("paper").rename_axis(index=None)
 
 
 def _done(places: Mapping[str, Mapping[str, Any]], data: str) -> str:

@@ -263,12 +263,13 @@ def run(
     done = {trial.key: store.get(trial) for trial in trials}
     missing = list({trial.key: trial for trial in trials if done[trial.key] is None}.values())
     if missing:
-        context = dataclasses.replace(context, device=resolve_device(context.device))
+        if executor is None:  # elsewhere the device is that of the worker
+            context = dataclasses.replace(context, device=resolve_device(context.device))
+            workers = min(resolve_workers(workers, context.device), len(missing))
         _check_data_root(missing, context.data_root)
         for study in sorted({trial.study for trial in missing}):
             store.check_writable(study)
         job = _Job(execute, store, context, environment())
-        workers = min(resolve_workers(workers, context.device), len(missing))
         if executor is not None:
             finished = _in_executor(job, missing, executor)
         elif workers == 1:
@@ -324,7 +325,8 @@ def environment() -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
-        "commit": _git("rev-parse", "HEAD"),
+        # A copy without its history, as on a cluster's node, is told where it comes from.
+        "commit": _git("rev-parse", "HEAD") or os.environ.get("REPROLIB_COMMIT"),
         "dirty": _dirty(),
     }
 
@@ -363,10 +365,11 @@ class _Job:
 
     def __call__(self, trial: Trial) -> Record:
         """Run one trial and write its record, from whichever process this is."""
+        set_seeds(trial.seed, self.context.device)
         cuda = self.context.device == "cuda"
         if cuda:
+            torch.cuda.init()  # statistics of a device that is not yet in use cannot be reset
             torch.cuda.reset_peak_memory_stats()
-        set_seeds(trial.seed, self.context.device)
         start = time.perf_counter()
         try:
             outcome = self.execute(trial, self.context)
@@ -406,7 +409,9 @@ class _Job:
 
 
 def _call(job: _Job, trial: Trial) -> Record:
-    return job(trial)  # Parsl takes functions only
+    """Run a trial on the machine that this is, which may have another device than the one that submits."""
+    here = dataclasses.replace(job.context, device=resolve_device(job.context.device))
+    return dataclasses.replace(job, context=here)(trial)
 
 
 def _label(trial: Trial) -> str:

@@ -15,6 +15,7 @@ from torch import nn
 
 from reprolib import figures
 from reprolib.architecture import stages
+from reprolib.datasets.facesynth.parts import PARTS
 
 # Machado et al. 2009, severity 1, on linear RGB.
 VISION = {
@@ -59,7 +60,8 @@ def test_the_colours_of_figure_1_are_the_papers():
     assert (figures.part_colours(("skin",)) == colours[1]).all()
 
 
-def test_a_class_without_colour_is_named():
+def test_every_part_of_facesynth_has_a_colour_and_an_unknown_class_is_named():
+    assert figures.part_colours(PARTS).shape == (len(PARTS), 3)
     with pytest.raises(ValueError, match="No colour for elbow"):
         figures.part_colours(("face", "elbow"))
 
@@ -155,7 +157,7 @@ def test_effects_stand_beside_the_published_ones_one_row_a_claim():
     figures.effect_plot(ax, shown)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["Consensus raises face IoU", "Another"]
     points = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
-    published = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "D"]
+    published = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "D" and len(line.get_xdata())]
     assert points == [[0.75], [0.75]]
     assert published == [[1.6], [1.6]]
     assert [text.get_text().strip() for text in ax.texts] == ["not tested (public)"]

@@ -26,6 +26,12 @@ import sys
 
 print("noise", file=sys.stderr)
 print(profile, betas, seeds)
+
+# %% tags=["remove-cell"]
+from myst_nb import glue
+
+print("hidden")
+glue("answer", 42)
 """
 
 
@@ -57,9 +63,7 @@ def test_gate_accepts_a_whole_page(sources, tmp_path):
 
 
 def with_error(page):
-    page.cells[0].outputs = [
-        nbformat.v4.new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])
-    ]
+    page.cells[0].outputs = [nbformat.v4.new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])]
 
 
 def with_cell_exception(page):
@@ -129,9 +133,10 @@ def test_values_replace_the_literals_and_leave_the_comments():
 def test_execute_makes_a_page_of_its_source(sources, tmp_path):
     path = execute("tiny", {"profile": "cpu", "betas": [2.0]}, out=tmp_path / "out", notebooks=sources)
     page = nbformat.read(path, as_version=4)
-    shown = [output.text for cell in page.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert shown == ["cpu [2.0] 0\n"]  # what was printed; the noise on stderr is gone
-    assert [cell.id for cell in page.cells] == ["cell-000", "cell-001", "cell-002"]  # no injected cell
+    shown = [output.text for cell in page.cells[:-1] for output in cell.get("outputs", [])]
+    assert shown == ["cpu [2.0] 0\n"]  # what was printed; stderr and what is hidden are gone
+    assert [output.metadata.scrapbook.name for output in page.cells[-1].outputs] == ["answer"]
+    assert [cell.id for cell in page.cells] == ["cell-000", "cell-001", "cell-002", "cell-003"]  # none injected
     assert "profile: str = 'cpu'  # α: one of smoke, cpu, gpu" in page.cells[1].source
     assert page.metadata.reprolib == {
         "source_sha256": _sha256(SOURCE),
@@ -159,7 +164,7 @@ def test_an_unknown_notebook_is_refused_by_name(sources, tmp_path):
 def test_a_failed_run_leaves_the_old_page(sources, tmp_path):
     old = write(good_page(tmp_path), tmp_path).read_bytes()
     (sources / "tiny.py").write_text(SOURCE + '\n# %%\nraise ValueError("NaN loss")\n', encoding="utf-8")
-    with pytest.raises(UserError, match=r"notebook tiny failed in cell 3 with ValueError: NaN loss"):
+    with pytest.raises(UserError, match=r"notebook tiny failed in cell 4 with ValueError: NaN loss"):
         execute("tiny", {}, out=tmp_path, notebooks=sources)
     assert (tmp_path / "tiny.ipynb").read_bytes() == old
     assert "NaN loss" in (tmp_path / "_build" / "failed" / "tiny.ipynb").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -301,6 +302,26 @@ def test_finished_trials_on_real_data_are_read_without_the_data(tmp_path):
     context = Context(data_root=tmp_path)
     done = run([real], learn, RunStore(tmp_path), context, progress=False)
     assert run([real], never, RunStore(tmp_path), CPU) == done
+
+
+def test_any_executor_may_carry_the_trials(tmp_path):
+    with ThreadPoolExecutor(1) as executor:
+        records = quietly([trial(seed=0), trial(seed=1)], learn, RunStore(tmp_path / "a"), executor=executor)
+    alone = quietly([trial(seed=0), trial(seed=1)], learn, RunStore(tmp_path / "b"))
+    assert metrics(records) == metrics(alone)
+
+
+def test_a_remote_worker_without_the_device_fails_its_trials_in_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with ThreadPoolExecutor(1) as executor:
+        (record,) = run([trial()], learn, RunStore(tmp_path), Context("cuda"), progress=False, executor=executor)
+    assert record.failure.startswith("Device 'cuda' was asked for, but no GPU was found")
+
+
+def test_a_copy_without_history_is_told_its_commit(monkeypatch):
+    monkeypatch.setattr(trials_module, "_git", lambda *arguments: None)
+    monkeypatch.setenv("REPROLIB_COMMIT", "abc123")
+    assert (trials_module.environment()["commit"], trials_module.environment()["dirty"]) == ("abc123", None)
 
 
 def test_automatic_workers_are_the_cores_or_four_on_a_gpu(monkeypatch):

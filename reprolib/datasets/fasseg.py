@@ -10,6 +10,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from scipy import ndimage
 from skimage.measure import label as connected_components
@@ -147,21 +148,25 @@ def snap_colours(colours: np.ndarray, path: Path) -> np.ndarray:
     colour. UserError, naming `path`, if more than a tenth of the pixels are unclear: then it is no label
     picture.
     """
-    packed = colours.astype(np.int32) @ (65536, 256, 1)
-    values, where = np.unique(packed, return_inverse=True)
-    table = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1)
-    distance = np.linalg.norm(table[:, None] - COLOURS, axis=-1)  # (colours, 6)
-    where = where.reshape(packed.shape)
-    classes = distance.argmin(axis=1).astype(np.uint8)[where]
-    unclear = (distance.min(axis=1) > 60)[where]
+    weights = np.array((65536, 256, 1))
+    packed, exact = colours @ weights, COLOURS @ weights
+    classes, unclear = np.zeros(packed.shape, np.uint8), np.zeros(packed.shape, np.uint8)
+    for index, colour in enumerate(exact):
+        classes[packed == colour] = index
+    blend = ~np.isin(packed, exact)
+    distance = np.linalg.norm(colours[blend][:, None] - COLOURS, axis=-1)  # (blends, 6)
+    classes[blend], unclear[blend] = distance.argmin(axis=1), distance.min(axis=1) > 60
     if unclear.mean() > 0.1:
         raise UserError(
             f"{path} should show FASSEG's six label colours, but {unclear.mean():.0%} of it are other colours: "
             "check that pictures and labels are not exchanged"
         )
     if unclear.any():
-        y, x = ndimage.distance_transform_edt(unclear, return_distances=False, return_indices=True)
-        classes = classes[y, x]
+        # numbers every clear pixel, and gives each unclear one the number of its nearest
+        _, nearest = cv2.distanceTransformWithLabels(unclear, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+        class_of = np.zeros(nearest.max() + 1, np.uint8)
+        class_of[nearest[unclear == 0]] = classes[unclear == 0]
+        classes = class_of[nearest]
     return classes
 
 
@@ -197,12 +202,13 @@ def eyebrows(labels: np.ndarray) -> np.ndarray:
     """
     hair = labels == HAIR
     separate = _brow_pieces(hair, labels)
-    rest = hair & ~separate
-    bulk = ndimage.binary_opening(np.pad(rest, 20, mode="edge"), disk(max(1, round(labels.shape[0] / 40))))
-    return separate | _brow_pieces(rest & ~bulk[20:-20, 20:-20], labels)
+    rest, radius = hair & ~separate, max(1, round(labels.shape[0] / 40))
+    bulk = ndimage.binary_opening(np.pad(rest, 20, mode="edge"), disk(radius))[20:-20, 20:-20]
+    # an opening also cuts off the corners of the fringe, each about a fifth of the squared radius
+    return separate | _brow_pieces(rest & ~bulk, labels, smallest=radius**2)
 
 
-def _brow_pieces(candidates: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _brow_pieces(candidates: np.ndarray, labels: np.ndarray, *, smallest: int = 1) -> np.ndarray:
     """The connected components of `candidates` that are eyebrows by place, shape, size and surroundings."""
     found = np.zeros(labels.shape, bool)
     face = labels >= SKIN
@@ -216,7 +222,8 @@ def _brow_pieces(candidates: np.ndarray, labels: np.ndarray) -> np.ndarray:
         top, left, bottom, right = piece.bbox
         over_an_eye = ((eye_columns >= left) & (eye_columns < right)).any()
         placed = highest <= piece.centroid[0] <= lowest and over_an_eye
-        if not placed or right - left < bottom - top or piece.area > 0.04 * face.sum():
+        fits = smallest <= piece.area <= 0.04 * face.sum()
+        if not placed or not fits or right - left < bottom - top:
             continue
         brow = pieces == piece.label
         ring = ndimage.binary_dilation(brow, np.ones((3, 3), bool)) & ~brow

@@ -41,7 +41,7 @@ def consensus_loss(
     # 1 / N_C within an image, then the mean over images
     blobs_of_image = torch.bincount(found.image, minlength=len(logits))
     images = (blobs_of_image > 0).sum().clamp(min=1)
-    return ((per_blob / blobs_of_image[found.image]).sum() / images).to(logits.dtype)
+    return ((per_blob / blobs_of_image[found.image]).sum() / images).to(_precision(logits))
 
 
 def consensus_loss_batch_pooled(
@@ -68,7 +68,7 @@ def consensus_loss_batch_pooled(
 
     first = pooled(terms.nll) / len(logits)
     second = pooled(terms.divergence) / (logits.shape[1] * pooled(found.pixels))
-    return ((alpha * first + beta * second).sum() / max(len(ids), 1)).to(logits.dtype)
+    return ((alpha * first + beta * second).sum() / max(len(ids), 1)).to(_precision(logits))
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class _Terms:
 
 
 def _terms(logits: torch.Tensor, found: _Blobs) -> _Terms:
-    log_sum_p, sum_log_p = _SegmentSums.apply(logits.log_softmax(1), found.segment, found.rows)
+    log_p = logits.log_softmax(1, dtype=_precision(logits))
+    log_sum_p, sum_log_p = _SegmentSums.apply(log_p, found.segment, found.rows)
     log_sum_p, sum_log_p = log_sum_p[found.row], sum_log_p[found.row]
     # mean prediction of each blob, Eq. 6, as a logarithm: (B, C)
     pixels = found.pixels[:, None].double()
@@ -104,55 +105,61 @@ def _terms(logits: torch.Tensor, found: _Blobs) -> _Terms:
     return _Terms(nll, divergence)
 
 
+def _precision(logits: torch.Tensor) -> torch.dtype:
+    """At least float32, also under mixed precision."""
+    return torch.promote_types(logits.dtype, torch.float32)
+
+
 class _SegmentSums(torch.autograd.Function):
     """log Σ_s exp x_k(s) and Σ_s x_k(s) over the pixels s of each segment, for each channel k.
 
     x: float (N, C, H, W). segment: int64 (N, H, W), below `rows`. Returns two float64 (rows, C); −inf and 0
-    where no pixel belongs to a row. Autograd would do the same with four times the memory traffic. Sums are
-    float64: the rounding of 10⁴ float32 additions would drown a small divergence.
+    where no pixel belongs to a row. Written by hand, one channel at a time, because the time goes into memory
+    traffic: autograd would hold six copies of x. Sums are float64: the rounding of 10⁴ float32 additions would
+    drown a small divergence.
     """
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, segment: torch.Tensor, rows: int):
+        peaks = _peaks(x, segment, rows)
         # Neighbouring pixels add to different cells, or each addition would wait for the one before it.
         lane = torch.arange(segment.shape[-1], device=x.device) % _LANES
-        cell = (segment * _LANES + lane).flatten()
-
+        cell = torch.add(lane, segment, alpha=_LANES).view(-1)
+        sum_exp, sum_x = torch.zeros(2, x.shape[1], rows * _LANES, dtype=torch.float64, device=x.device)
         wide = torch.empty(segment.shape, dtype=torch.float64, device=x.device)
-
-        def sums(values):
-            table = wide.new_zeros(rows * _LANES)
-            return table.index_add_(0, cell, wide.copy_(values).view(-1)).view(rows, _LANES).sum(1)
-
-        sum_x = torch.stack([sums(channel) for channel in x.unbind(1)], 1)
-        if x.amin() > _LOWEST_SAFE_LOG:
-            scaled, peak = x.exp(), 0.0
-        else:  # take each sum's maximum out before the exponential
-            peaks = x.new_full((x.shape[1], rows), -torch.inf)
-            index = segment.flatten()
-            peaks = [
-                p.scatter_reduce(0, index, v.flatten(), "amax")
-                for p, v in zip(peaks, x.unbind(1), strict=True)
-            ]
-            scaled = torch.stack([v - p[segment] for p, v in zip(peaks, x.unbind(1), strict=True)], 1).exp_()
-            peak = torch.stack(peaks, 1).double()
-        sum_exp = torch.stack([sums(channel) for channel in scaled.unbind(1)], 1)
+        scaled = torch.empty_like(x)
+        for k, channel in enumerate(x.unbind(1)):
+            sum_x[k].scatter_add_(0, cell, wide.copy_(channel).view(-1))
+            torch.exp(channel - peaks[k][segment] if peaks.shape[1] > 1 else channel, out=scaled[:, k])
+            sum_exp[k].scatter_add_(0, cell, wide.copy_(scaled[:, k]).view(-1))
+        sum_exp, sum_x = (sums.view(-1, rows, _LANES).sum(2) for sums in (sum_exp, sum_x))
         ctx.save_for_backward(scaled, segment, sum_exp)
-        return sum_exp.log() + peak, sum_x
+        return (sum_exp.log() + peaks).T, sum_x.T
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_log_sum: torch.Tensor, grad_sum: torch.Tensor):
         scaled, segment, sum_exp = ctx.saved_tensors
-        index = segment.flatten()
+        index = segment.view(-1)
         # d log Σ exp x / dx(s) = exp x(s) / Σ exp x
-        slope, offset = (grad_log_sum / sum_exp).to(scaled.dtype), grad_sum.to(scaled.dtype)
+        slope, offset = (grad_log_sum.T / sum_exp).to(scaled.dtype), grad_sum.T.to(scaled.dtype)
         grad = torch.empty_like(scaled)
-        for k in range(scaled.shape[1]):
-            here = slope[:, k].index_select(0, index).view(segment.shape)
-            torch.mul(scaled[:, k], here, out=grad[:, k])
-            grad[:, k] += offset[:, k].index_select(0, index).view(segment.shape)
+        of_pixels = torch.empty(segment.shape, dtype=scaled.dtype, device=scaled.device)
+        for k in range(len(slope)):
+            torch.index_select(offset[k], 0, index, out=of_pixels.view(-1))
+            grad[:, k] = of_pixels
+            torch.index_select(slope[k], 0, index, out=of_pixels.view(-1))
+            grad[:, k].addcmul_(scaled[:, k], of_pixels)
         return grad, None, None
+
+
+def _peaks(x: torch.Tensor, segment: torch.Tensor, rows: int) -> torch.Tensor:
+    """Largest x of each channel and segment, (C, rows), for a log-sum-exp; zeros (C, 1) if nothing underflows."""
+    if x.amin() > _LOWEST_SAFE_LOG:
+        return x.new_zeros(x.shape[1], 1)
+    index = segment.view(1, -1).expand(x.shape[1], -1)
+    peaks = x.new_full((x.shape[1], rows), -torch.inf)
+    return peaks.scatter_reduce_(1, index, x.transpose(0, 1).flatten(1), "amax")
 
 
 def _find(logits: torch.Tensor, labels: torch.Tensor, blobs: torch.Tensor) -> _Blobs:
@@ -163,31 +170,35 @@ def _find(logits: torch.Tensor, labels: torch.Tensor, blobs: torch.Tensor) -> _B
             f"Expected one label and one blob id per pixel, {(images, *size)} for these logits, found labels "
             f"{tuple(labels.shape)} and blobs {tuple(blobs.shape)}: resize them together with the images."
         )
-    used = (blobs >= 0) & (labels != IGNORED_LABEL)
-    if (foreign := ((labels < 0) | (labels >= classes)) & used).any():
+    lowest, highest = (int(x) for x in labels.aminmax())
+    first, last = (int(x) for x in blobs.aminmax())
+    used = None  # all pixels
+    if first < 0 or highest == IGNORED_LABEL:
+        used = (blobs >= 0) & (labels != IGNORED_LABEL)
+        labels, blobs = labels.masked_fill(~used, 0), blobs.masked_fill(~used, 0)
+        lowest, highest = (int(x) for x in labels.aminmax())
+    if lowest < 0 or highest >= classes:
         raise UserError(
-            f"Expected labels from 0 to {classes - 1} (or {IGNORED_LABEL}, ignored), found "
-            f"{int(labels[foreign][0])}: map the labels to the network's classes."
+            f"Expected labels from 0 to {classes - 1} (or {IGNORED_LABEL}, ignored), found {lowest} to {highest}: "
+            "map the labels to the network's classes."
         )
 
     # a number for each (image, id): by arithmetic if the ids are small, else by sorting
     image_index = torch.arange(images, device=blobs.device)
-    span = max(int(blobs.amax()) + 1, 1)
+    span = max(last + 1, 1)
     if span <= size[0] * size[1]:
         segment = blobs + image_index[:, None, None] * span
-        image, ids = (
-            image_index.repeat_interleave(span),
-            torch.arange(span, device=blobs.device).repeat(images),
-        )
+        image = image_index.repeat_interleave(span)
+        ids = torch.arange(span, device=blobs.device).repeat(images)
     else:
         values, blobs = torch.unique(blobs, return_inverse=True)
         keys, segment = torch.unique(blobs + image_index[:, None, None] * len(values), return_inverse=True)
         image, ids = keys // len(values), values[keys % len(values)]
-    segment = segment.masked_fill_(~used, len(ids))
+    segment = segment.contiguous() if used is None else segment.masked_fill(~used, len(ids)).contiguous()
 
     # one histogram over blobs and labels gives size and label, and shows blobs of two labels
-    cells = (segment * classes + labels).masked_fill_(~used, len(ids) * classes)
-    counts = torch.bincount(cells.flatten(), minlength=len(ids) * classes + 1)[:-1].view(-1, classes)
+    cells = torch.add(labels, segment, alpha=classes)
+    counts = torch.bincount(cells.flatten(), minlength=(len(ids) + 1) * classes).view(-1, classes)[:-1]
     pixels, most = counts.sum(1), counts.amax(1)
     if (torn := pixels != most).any():
         b = int(torn.nonzero()[0])

@@ -24,9 +24,7 @@ def gradient_map(model: nn.Module, input_size: int, pixel: tuple[int, int], *, s
             fan_in = max(1, parameter[0].numel())
             noise = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.copy_((0.5 + noise) / fan_in)
-    image = torch.rand(
-        1, 3, input_size, input_size, generator=generator, dtype=torch.float64, requires_grad=True
-    )
+    image = torch.rand(1, 3, input_size, input_size, generator=generator, dtype=torch.float64, requires_grad=True)
     model(image)[0, :, pixel[0], pixel[1]].sum().backward()
     return image.grad[0].abs().sum(0).numpy()
 

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF005 (array + tuple is a sum)
 """What a person and a place look like: colours, textures, hair and make-up, backgrounds, light."""
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def draw_person(rng: np.random.Generator, *, hair: float, beard: float, glasses:
     # natural lips are the skin with less green and blue, often hardly so
     lip = skin * (0.91, 0.67, 0.69) + rng.uniform(-0.04, 0.15) * skin * (0.2, 1, 1) + rng.normal(0, 5, 3)
     if made_up:
-        paint = tone(np.array([(176, 30, 44), (206, 84, 92), (150, 46, 84), (120, 40, 40), (214, 120, 110)]), rng.random())
+        paint = tone(
+            np.array([(176, 30, 44), (206, 84, 92), (150, 46, 84), (120, 40, 40), (214, 120, 110)]), rng.random()
+        )
         lip += rng.uniform(0.3, 0.95) * (paint - lip)
     hair_tone = HAIR_TONES[rng.integers(len(HAIR_TONES))] * rng.uniform(0.75, 1.2) + rng.normal(0, 4, 3)
     if rng.random() < 0.18:
@@ -86,7 +89,9 @@ def draw_person(rng: np.random.Generator, *, hair: float, beard: float, glasses:
         brow=np.clip(0.75 * hair_tone + 0.12 * skin, 8, 200) if style != "bald" else skin * rng.uniform(0.25, 0.7),
         iris=IRIS_TONES[rng.integers(len(IRIS_TONES))] * rng.uniform(0.7, 1.2),
         style=style,
-        hairline={"receding": rng.uniform(1.1, 1.25), "bald": rng.uniform(1.2, 1.35)}.get(style, rng.uniform(0.86, 1.06)),
+        hairline={"receding": rng.uniform(1.1, 1.25), "bald": rng.uniform(1.2, 1.35)}.get(
+            style, rng.uniform(0.86, 1.06)
+        ),
         peak=rng.normal(0.0, 0.35) if style != "receding" else rng.uniform(0.4, 1.0),
         volume=rng.uniform(0.04, 0.22),
         length=rng.uniform(0.7, 2.2),
@@ -136,7 +141,7 @@ def noise(layer: int, height: int, width: int, rng: np.random.Generator, *, zoom
 
 
 def background(height: int, width: int, rng: np.random.Generator, *, skin: np.ndarray, hair: np.ndarray) -> np.ndarray:
-    """float32 (height, width, 3) in 0…255: gradient, blurred room, pattern or foliage, sometimes in skin or hair colours."""
+    """float32 (height, width, 3) in 0…255: a room, a pattern or foliage, at times in the colour of the skin or hair."""
     chroma = rng.random() ** 2
     base = rng.uniform(15, 235) + chroma * rng.uniform(-75, 75, 3)
     likeness = rng.random()
@@ -146,7 +151,11 @@ def background(height: int, width: int, rng: np.random.Generator, *, skin: np.nd
         base = hair * rng.uniform(0.8, 1.25) + rng.uniform(0, 15)
     cells = int(rng.integers(2, 9))
     spread = rng.uniform(5, 75)
-    grid = base + rng.normal(0, spread, (cells, cells, 1)) + rng.normal(0, spread * (0.08 + 0.4 * chroma), (cells, cells, 3))
+    grid = (
+        base
+        + rng.normal(0, spread, (cells, cells, 1))
+        + rng.normal(0, spread * (0.08 + 0.4 * chroma), (cells, cells, 3))
+    )
     kind = rng.random()
     mode = cv2.INTER_CUBIC if kind < 0.7 else cv2.INTER_NEAREST
     out = cv2.resize(grid.astype(np.float32), (width, height), interpolation=mode)
@@ -183,5 +192,5 @@ def draw_light(rng: np.random.Generator, *, side: bool, low: bool, glossy: bool)
         key=key * tint,
         ambient=ambient * (2 - tint) * (1 + rng.normal(0, 0.03, 3)),
         gloss=rng.uniform(0.3, 0.75) if glossy else rng.uniform(0.02, 0.16),
-        exposure=rng.uniform(0.22, 0.5) if low else rng.uniform(0.88, 1.15),
+        exposure=rng.uniform(0.3, 0.55) if low else rng.uniform(0.88, 1.15),
     )

@@ -42,12 +42,16 @@ def expose(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.nd
     h, w = image.shape[:2]
     unit = h / 128
     if camera.motion * unit > 1.2:
-        image = cv2.filter2D(image, -1, _streak(camera.motion * unit, camera.motion_angle), borderType=cv2.BORDER_REPLICATE)
+        image = cv2.filter2D(
+            image, -1, _streak(camera.motion * unit, camera.motion_angle), borderType=cv2.BORDER_REPLICATE
+        )
     if camera.defocus * unit > 0.3:
         image = cv2.GaussianBlur(image, (0, 0), camera.defocus * unit)
     if camera.resolution < 1:
         small = (max(8, round(w * camera.resolution)), max(8, round(h * camera.resolution)))
-        image = cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_LINEAR)
+        image = cv2.resize(
+            cv2.resize(image, small, interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_LINEAR
+        )
     if camera.noise:
         grain = rng.standard_normal((h, w, 3), dtype=np.float32)
         image = image + grain * np.float32(camera.noise)

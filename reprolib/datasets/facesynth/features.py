@@ -1,3 +1,4 @@
+# ruff: noqa: RUF005 (array + tuple is a sum)
 """Painting eyes, brows and mouth, from landmarks in head coordinates."""
 
 from __future__ import annotations
@@ -40,18 +41,27 @@ def paint_eyes(canvas: Canvas, head: Head) -> None:
             centre = (a + d) / 2 + (e.gaze_x * 0.13, e.gaze_y * 0.06 - 0.01, 0.1)
             x, y = head.view.project(centre)
             turn = np.abs(head.view.rotation[2, 2])
-            for radius, colour, soft in ((0.118, person.iris * 0.5, 0.008), (0.098, person.iris, 0.014), (0.05, (14, 12, 12), 0.006)):
+            for radius, colour, soft in (
+                (0.118, person.iris * 0.5, 0.008),
+                (0.098, person.iris, 0.014),
+                (0.05, (14, 12, 12), 0.006),
+            ):
                 disc = _disc(x, y, head.px(radius) * turn, head.px(radius))
                 canvas.paint(canvas.mask(disc, soft=head.px(soft)) * mask, colour)
             lid = canvas.strokes([head.view.project(upper + (0, 0.02, 0))], head.px(0.05), soft=head.px(0.02))
             canvas.darken(lid * mask, 0.6)
-            pink = _disc(*head.view.project(a * 0.05 + d * 0.95 if label == parts.EYE_L else a * 0.95 + d * 0.05), *[head.px(0.035)] * 2)
+            pink = _disc(
+                *head.view.project(a * 0.05 + d * 0.95 if label == parts.EYE_L else a * 0.95 + d * 0.05),
+                *[head.px(0.035)] * 2,
+            )
             canvas.paint(canvas.mask(pink, soft=head.px(0.012)) * mask * 0.7, person.skin * (0.92, 0.66, 0.62))
         else:
             canvas.labels[mask >= 0.5] = label
         lash = head.px(0.028 + 0.03 * person.makeup)
         canvas.paint(canvas.strokes([head.view.project(upper)], lash, soft=head.px(0.012)) * 0.85, person.brow * 0.3)
-        canvas.darken(canvas.strokes([head.view.project(lower)], head.px(0.018), soft=head.px(0.012)), 0.66 - 0.2 * person.makeup)
+        canvas.darken(
+            canvas.strokes([head.view.project(lower)], head.px(0.018), soft=head.px(0.012)), 0.66 - 0.2 * person.makeup
+        )
         crease = upper + (0, -0.05, 0.01) + np.array([0, -0.03, 0]) * np.sin(np.linspace(0, np.pi, len(upper)))[:, None]
         canvas.darken(canvas.strokes([head.view.project(crease)], head.px(0.02), soft=head.px(0.016)), 0.70)
 
@@ -74,7 +84,7 @@ def _disc(x: float, y: float, rx: float, ry: float) -> np.ndarray:
 
 def paint_mouth(canvas: Canvas, head: Head) -> None:
     """Cavity, tongue and teeth, then the lips around them."""
-    p, e, person = head.points, head.expression, head.person
+    p, person = head.points, head.person
     outer_up, outer_low = smooth(p[48:55]), smooth(np.concatenate([p[54:60], p[48:49]]))
     inner_up, inner_low = smooth(p[60:65]), smooth(np.concatenate([p[64:68], p[60:61]]))
     project = head.view.project
@@ -157,7 +167,10 @@ def _paint_teeth(canvas: Canvas, head: Head, hole: np.ndarray, edge: np.ndarray,
     row = edge[2:-2] + (0, 0, -0.04)
     bend = np.sin(np.linspace(0.25, np.pi - 0.25, len(row)))[:, None]
     tips = row + np.array([0, down * length, 0]) * bend
-    mask = canvas.mask(head.view.project(np.concatenate([row - (0, down * 0.05, 0), tips[::-1]])), soft=head.px(0.006)) * hole
+    mask = (
+        canvas.mask(head.view.project(np.concatenate([row - (0, down * 0.05, 0), tips[::-1]])), soft=head.px(0.006))
+        * hole
+    )
     shade = 1.0 if down > 0 else 0.82
     canvas.paint(mask, head.person.teeth * shade, parts.TEETH)
     if head.view.scale < 50:

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF005 (array + tuple is a sum)
 """A face as points in space: template, identity, expression, pose and projection.
 
 Coordinates: x to the right of the picture, y down, z towards the camera; the cheekbones are at x = ±1.
@@ -107,7 +108,7 @@ class View:
         return turned[..., :2] * grow + (self.x, self.y)
 
     def ellipsoid(self, centre, radii, *, grow: float = 1.0, square: float = 1.0, points: int = 40) -> np.ndarray:
-        """float64 (points, 2): the outline of an ellipsoid given in head coordinates; `square` < 1 fills its corners."""
+        """float64 (points, 2): the outline of an ellipsoid in head coordinates; `square` < 1 fills its corners."""
         covariance = (self.rotation * np.square(np.multiply(radii, grow))) @ self.rotation.T
         angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
         circle = np.stack([np.cos(angle), np.sin(angle)], 1)

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF005 (array + tuple is a sum)
 """Painting a head: neck and ears, lit skin, nose, beard, and the order of everything on it."""
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from .appearance import Person, noise_bank
 from .canvas import Canvas
 from .geometry import JAW, Expression, View, express, forehead, identify, smooth
 from .relief import Light
-
 
 SKULL, SKULL_RADII = (0.0, -0.62, -0.72), (1.02, 1.27, 1.14)  # an ellipsoid: middle and half axes
 
@@ -50,7 +50,9 @@ class Head:
         """Polygons in pixels whose union is the skin of the face."""
         rim = np.concatenate([smooth(self.points[JAW], steps=3), smooth(self.hairline, steps=3)])
         p = self.points
-        cheeks = [(s * a, y, z) for s in (-1, 1) for a, y, z in ((0.86, -0.2, -0.1), (0.82, 0.15, -0.08), (0.66, 0.5, 0.0))]
+        cheeks = [
+            (s * a, y, z) for s in (-1, 1) for a, y, z in ((0.86, -0.2, -0.1), (0.82, 0.15, -0.08), (0.66, 0.5, 0.0))
+        ]
         brows = [(s * 0.72, -0.85, 0.0) for s in (-1, 1)]
         top = [(s * 0.5, p[0, 1] - 0.8 * self.person.hairline, 0.08) for s in (-1, 1)]
         chin = [(s * 0.22, p[8, 1] - 0.08, 0.2) for s in (-1, 1)]
@@ -87,7 +89,9 @@ def paint_neck_and_clothes(canvas: Canvas, head: Head, cloth: np.ndarray, lean: 
     chin = head.landmarks[8]
     foot = np.array([v.x + lean * v.scale, v.y])
     left, right = (v.project(np.array([s * 0.7, 0.45, -0.75])) for s in (-1, 1))
-    body = np.array([(-3.2, 3.4), (-2.5, 2.6), (-1.7, 2.15), (-0.75, 1.72), (0.75, 1.72), (1.7, 2.15), (2.5, 2.6), (3.2, 3.4)])
+    body = np.array(
+        [(-3.2, 3.4), (-2.5, 2.6), (-1.7, 2.15), (-0.75, 1.72), (0.75, 1.72), (1.7, 2.15), (2.5, 2.6), (3.2, 3.4)]
+    )
     trunk = smooth(foot + body * v.scale, steps=4)
     trunk = np.concatenate([trunk, [(trunk[-1, 0], 9999), (trunk[0, 0], 9999)]])
     canvas.paint(canvas.mask(trunk), cloth)
@@ -110,7 +114,7 @@ def paint_neck_and_clothes(canvas: Canvas, head: Head, cloth: np.ndarray, lean: 
 def paint_ear(canvas: Canvas, head: Head, side: int) -> None:
     """The ear on the picture's left (side −1) or right (+1)."""
     centre = (side * 1.03, -0.12, -0.64)
-    lit = head.light.ambient + head.light.key * np.clip(0.55 + 0.3 * side * head.light.direction[0], 0, 1)
+    lit = head.light.ambient + head.light.key * np.clip(0.62 + 0.28 * side * head.light.direction[0], 0, 1)
     ear = canvas.mask(head.view.ellipsoid(centre, (0.11, 0.27, 0.16)), soft=head.px(0.01))
     canvas.paint(ear, head.person.skin * lit * 0.95, parts.SKIN)
     canvas.darken(canvas.mask(head.view.ellipsoid(centre, (0.05, 0.17, 0.09)), soft=head.px(0.03)), 0.8)
@@ -125,7 +129,13 @@ def paint_skin(canvas: Canvas, head: Head) -> tuple[np.ndarray, np.ndarray, np.n
     zoom = np.float32(512 / head.detail * 0.8)
     offset = np.array([p.texture % 97, p.texture % 89], np.float32)
     coarse, fine = (
-        cv2.remap(noise_bank()[k], u * zoom + offset[0], v * zoom + offset[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        cv2.remap(
+            noise_bank()[k],
+            u * zoom + offset[0],
+            v * zoom + offset[1],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
         for k in (1, 2)
     )
     mottle = 1 + 0.022 * p.blotches * coarse + 0.02 * fine
@@ -172,7 +182,8 @@ def nose_outline(head: Head) -> np.ndarray:
     wing = abs(p[31, 0])
     left = np.array([
         (-0.065, p[27, 1], 0.26), (-0.085, p[28, 1], 0.30), (-0.12, p[29, 1] + 0.02, 0.32),
-        (-wing - 0.035, p[31, 1] - 0.13, 0.33), (-wing - 0.055, p[31, 1] - 0.04, 0.33), (-wing + 0.01, p[31, 1] + 0.015, 0.38),
+        (-wing - 0.035, p[31, 1] - 0.13, 0.33), (-wing - 0.055, p[31, 1] - 0.04, 0.33),
+        (-wing + 0.01, p[31, 1] + 0.015, 0.38),
     ])  # fmt: skip
     right = left[::-1] * (-1, 1, 1)
     return head.view.project(smooth(np.concatenate([left, p[32:35], right]), closed=True, steps=3))
@@ -201,7 +212,9 @@ def paint_beard(canvas: Canvas, head: Head, mask: np.ndarray, u: np.ndarray, v: 
     sides = np.clip((np.abs(x) / half - 0.80 + 0.10 * (y > 0.5)) / 0.2 + 0.5, 0, 1) * (y > pts[0, 1] + 0.2)
     lower = np.clip((y - mouth[1] - 0.12 + 0.35 * (np.abs(x) - 0.45)) / 0.25 + 0.5, 0, 1)
     moustache = _spot(x, y, 0, mouth[1] - 0.16, 0.24, 0.05) * 1.3
-    goatee = _spot(x, y, 0, chin - 0.1, 0.24, 0.17) * 1.5 + 0.9 * sum(_spot(x, y, s * 0.42, 0.62, 0.06, 0.2) for s in (-1, 1))
+    goatee = _spot(x, y, 0, chin - 0.1, 0.24, 0.17) * 1.5 + 0.9 * sum(
+        _spot(x, y, s * 0.42, 0.62, 0.06, 0.2) for s in (-1, 1)
+    )
     shape = {
         "stubble": 0.45 * np.maximum(np.maximum(sides, lower), moustache),
         "full": np.maximum(np.maximum(sides, lower), moustache),

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 from .appearance import SKIN_TONES, noise, tone
 
 KINDS = ("hand", "microphone", "scarf", "cup", "object")
-
-
-@dataclass(frozen=True)
-class _Spot:
-    """Where an occluder goes: pixel centre, face width in pixels, turn in radians, and light direction."""
-
-    x: np.ndarray  # (H, W) coordinates in face widths, turned
-    y: np.ndarray
-    scale: float
-    sun: tuple[float, float]
 
 
 def paste_occluder(
@@ -44,7 +32,15 @@ def paste_occluder(
     kind = KINDS[rng.choice(len(KINDS), p=(0.3, 0.15, 0.18, 0.12, 0.25))] if kind is None else kind
     draw = {"hand": _hand, "microphone": _microphone, "scarf": _scarf, "cup": _cup, "object": _object}[kind]
     # the occluder stands in the light of the picture: as bright as the surroundings of the face are
-    y0, y1, x0, x1 = (int(np.clip(v, 0, m)) for v, m in ((near[1] - scale / 2, h - 1), (near[1] + scale / 2, h), (near[0] - scale / 2, w - 1), (near[0] + scale / 2, w)))
+    y0, y1, x0, x1 = (
+        int(np.clip(v, 0, m))
+        for v, m in (
+            (near[1] - scale / 2, h - 1),
+            (near[1] + scale / 2, h),
+            (near[0] - scale / 2, w - 1),
+            (near[0] + scale / 2, w),
+        )
+    )
     face = image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].reshape(-1, 3).astype(np.float32)
     middle = np.median(face, axis=0)
     exposure = float(np.clip(np.percentile(face, 90) / 215, 0.15, 1.15))
@@ -55,7 +51,8 @@ def paste_occluder(
     shift = np.float32([[1, 0, rng.uniform(-1, 1) * drop], [0, 1, drop]])
     shadow = cv2.GaussianBlur(cv2.warpAffine(mask, shift, (w, h)), (0, 0), max(0.5, 0.03 * scale))
     out *= 1 - rng.uniform(0.2, 0.5) * shadow[..., None]
-    out += mask[..., None] * (shaded - out)
+    grain = rng.uniform(0.5, 3.0) * rng.standard_normal((h, w, 1), dtype=np.float32)
+    out += mask[..., None] * (shaded + grain - out)
     new = labels.copy()
     new[mask >= 0.5] = label
     return np.clip(out + 0.5, 0, 255).astype(np.uint8), new
@@ -114,17 +111,24 @@ def _hand(h, w, near, scale, rng, middle, exposure):
         knuckle = root + np.array([np.sin(lean), -np.cos(lean)]) * length * size * 0.5
         tip = knuckle + np.array([np.sin(lean * 0.7), -np.cos(lean * 0.7)]) * length * size * 0.5 * bend
         r = radius * size
-        height = np.maximum(height, np.maximum(_capsule(x, y, root, knuckle, r * 1.1, r), _capsule(x, y, knuckle, tip, r, r * 0.85)))
+        height = np.maximum(
+            height, np.maximum(_capsule(x, y, root, knuckle, r * 1.1, r), _capsule(x, y, knuckle, tip, r, r * 0.85))
+        )
         tips.append((tip, r))
     thumb = (np.array([-0.2, 0.5]) * size, np.array([-0.40 - 0.08 * spread, 0.22]) * size)
     height = np.maximum(height, _capsule(x, y, *thumb, 0.075 * size, 0.055 * size))
     mask = _cover(height, scale)
-    skin = np.float32(colour) * (1 + 0.03 * noise(1, h, w, rng, zoom=scale / 150) + 0.02 * noise(2, h, w, rng, zoom=scale / 150))[..., None]
+    skin = (
+        np.float32(colour)
+        * (1 + 0.03 * noise(1, h, w, rng, zoom=scale / 150) + 0.02 * noise(2, h, w, rng, zoom=scale / 150))[..., None]
+    )
     if rng.random() < 0.6:  # a sleeve
         sleeve = np.clip((y - rng.uniform(0.8, 1.1) * size) * scale, 0, 1)[..., None]
         skin += sleeve * (np.float32(rng.uniform(10, 230, 3) * exposure) - skin)
     if rng.random() < 0.6:  # nails: the back of the hand is seen
-        nail = np.max([np.clip(1.4 - np.hypot((x - t[0]) / (r * 0.6), (y - t[1]) / (r * 0.75)), 0, 1) for t, r in tips], 0)[..., None]
+        nail = np.max(
+            [np.clip(1.4 - np.hypot((x - t[0]) / (r * 0.6), (y - t[1]) / (r * 0.75)), 0, 1) for t, r in tips], 0
+        )[..., None]
         skin += 0.5 * nail * (np.float32(colour) * (1.12, 1.0, 1.0) + 12 - skin)
     return skin, mask, (np.maximum(height, 0) * scale * 0.8).astype(np.float32)
 
@@ -140,7 +144,9 @@ def _microphone(h, w, near, scale, rng, middle, exposure):
     foam = np.float32(rng.uniform(15, 70) if rng.random() < 0.6 else rng.uniform(90, 190)) * exposure
     grain = 1 + 0.25 * np.sin(x * 90 / r * 0.1) * np.sin(y * 90 / r * 0.1) + 0.1 * noise(2, h, w, rng)
     rod_colour = rng.uniform(15, 120) * exposure + rng.normal(0, 8, 3)
-    colour = np.where((ball > 0)[..., None], (foam * grain)[..., None] + np.zeros(3, np.float32), np.float32(rod_colour))
+    colour = np.where(
+        (ball > 0)[..., None], (foam * grain)[..., None] + np.zeros(3, np.float32), np.float32(rod_colour)
+    )
     band = np.exp(-0.5 * np.square((y - r * 1.05) / (0.12 * r)))[..., None]
     colour = colour + band * 60 * exposure
     return colour.astype(np.float32), _cover(height, scale), (np.maximum(height, 0) * scale).astype(np.float32)
@@ -153,7 +159,9 @@ def _scarf(h, w, near, scale, rng, middle, exposure):
     top = rng.uniform(0.0, 0.3)
     if medical:
         edge_top = top + 0.25 * np.square(x) - 0.06 * np.exp(-np.square(x / 0.12))
-        inside = np.minimum(np.minimum(y - edge_top, 0.66 + rng.uniform(0, 0.1) - 0.5 * np.square(x) - y), 0.50 + 0.05 * y - np.abs(x))
+        inside = np.minimum(
+            np.minimum(y - edge_top, 0.66 + rng.uniform(0, 0.1) - 0.5 * np.square(x) - y), 0.50 + 0.05 * y - np.abs(x)
+        )
         folds = 0.012 * np.abs(np.sin((y - top) * 34)) * (np.abs(x) < 0.42)
         base = np.array(((150, 190, 210), (235, 235, 235), (30, 30, 34), (170, 205, 180))[rng.integers(4)], float)
     else:
@@ -166,7 +174,9 @@ def _scarf(h, w, near, scale, rng, middle, exposure):
     colour = np.float32(base * exposure) * (1 + 0.05 * noise(2, h, w, rng, zoom=scale / 120))[..., None]
     if not medical and rng.random() < 0.5:
         other = np.float32(rng.uniform(10, 235, 3) * exposure)
-        stripe = (np.sin((x * np.cos(a := rng.uniform(0, 3)) + y * np.sin(a)) * rng.uniform(18, 50)) > rng.uniform(-0.3, 0.5))[..., None]
+        stripe = (
+            np.sin((x * np.cos(a := rng.uniform(0, 3)) + y * np.sin(a)) * rng.uniform(18, 50)) > rng.uniform(-0.3, 0.5)
+        )[..., None]
         colour = np.where(stripe, other, colour)
     mask = np.clip(0.5 + inside * scale, 0, 1).astype(np.float32)
     return colour.astype(np.float32), mask, (bulge * scale).astype(np.float32)
@@ -207,11 +217,13 @@ def _object(h, w, near, scale, rng, middle, exposure):
         inside = (rim - radius) * min(a, b)
         bulge = 0.5 * min(a, b) * np.sqrt(np.clip(1.05 - np.square(radius / rim), 0.02, 1))
     likeness = rng.random()
-    chroma = rng.random() ** 2
-    other_base = np.clip(rng.uniform(10, 235) + chroma * rng.uniform(-110, 110, 3), 5, 245) * exposure
+    chroma = rng.random() ** 2.5
+    other_base = np.clip(rng.uniform(10, 235) + chroma * rng.uniform(-100, 100, 3), 5, 245) * exposure
     base = middle * rng.uniform(0.75, 1.15) if likeness < 0.4 else other_base
     other = base + rng.normal(0, 1, 3) * rng.uniform(5, 60)
-    pattern = np.clip(0.5 + rng.uniform(0.3, 2.0) * noise(int(rng.integers(0, 4)), h, w, rng, zoom=scale / 90), 0, 1)[..., None]
+    pattern = np.clip(0.5 + rng.uniform(0.3, 2.0) * noise(int(rng.integers(0, 4)), h, w, rng, zoom=scale / 90), 0, 1)[
+        ..., None
+    ]
     colour = np.float32(base) + pattern * np.float32(other - base)
     mask = np.clip(0.5 + inside * scale, 0, 1).astype(np.float32)
     return colour.astype(np.float32), mask, (bulge * scale).astype(np.float32)

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF005 (array + tuple is a sum)
 """The rough relief of a face: a depth field, its normals, and the light on them."""
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def depth(points: np.ndarray, top: float, folds: float, *, columns: int, rows: i
     dome = np.sqrt(1 - np.square(np.minimum(t, 0.93))) - 2.4 * np.clip(t - 0.93, 0, 0.5)
     z = -0.6 + (middle[:, None] + 0.6) * dome
     under = y[:, None] - np.interp(np.abs(x), points[8:13, 0], points[8:13, 1])[None]
-    z -= 2.2 * np.square(np.clip(under + 0.16, 0, 0.4))
+    z -= 1.3 * np.square(np.clip(under + 0.16, 0, 0.6))
 
     bumps: list[tuple[float, float, float, float, float]] = []  # x, y, width, height, amplitude
     for k, (amplitude, width) in enumerate(((0.02, 0.09), (0.09, 0.085), (0.17, 0.09), (0.27, 0.115))):
@@ -58,7 +59,10 @@ def depth(points: np.ndarray, top: float, folds: float, *, columns: int, rows: i
             (points[wing, 0] * 0.82, points[wing, 1] - 0.03, 0.065, 0.06, 0.10),
             (side * 0.58, -0.14, 0.22, 0.17, 0.075),
             (side * 0.50, 0.42, 0.14, 0.25, -0.05),
-            *((side * fx, fy + points[31, 1], 0.045, 0.07, -folds) for fx, fy in ((0.30, 0.05), (0.37, 0.17), (0.44, 0.30))),
+            *(
+                (side * fx, fy + points[31, 1], 0.045, 0.07, -folds)
+                for fx, fy in ((0.30, 0.05), (0.37, 0.17), (0.44, 0.30))
+            ),
         ]
     bumps += [
         (mouth[0], mouth[1], 0.30, 0.22, 0.05),
@@ -96,10 +100,12 @@ def surface(z: np.ndarray, view: View, height: int, width: int, *, step: int = 2
     Solves pixel = project(x, y, z(x, y)) by fixed-point iteration on every `step`-th pixel.
     """
     rows, columns = z.shape
-    z32 = z.astype(np.float32)
+    # without the steepest sides, which no picture shows and on which the iteration would not settle
+    smoothed = cv2.GaussianBlur(z, (0, 0), columns / 48)
+    z32 = np.maximum(smoothed, -0.25).astype(np.float32)
     gx, gy = np.meshgrid(
-        (np.arange(0, width + step, step, dtype=np.float32) - view.x) / view.scale,
-        (np.arange(0, height + step, step, dtype=np.float32) - view.y) / view.scale,
+        (np.arange(0, width + step, step, dtype=np.float32) - np.float32(view.x)) / np.float32(view.scale),
+        (np.arange(0, height + step, step, dtype=np.float32) - np.float32(view.y)) / np.float32(view.scale),
     )
     r = view.rotation.astype(np.float32)
     inverse = np.linalg.inv(r[:2, :2])
@@ -113,8 +119,9 @@ def surface(z: np.ndarray, view: View, height: int, width: int, *, step: int = 2
         y = inverse[1, 0] * px + inverse[1, 1] * py
         u, v = (x - X0) * kx, (y - Y0) * ky
         found = cv2.remap(z32, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        zs = found if k == 0 else np.float32(0.6) * found + np.float32(0.4) * zs  # damped: steep sides oscillate
+        zs = found if k == 0 else np.float32(0.45) * found + np.float32(0.55) * zs  # damped: steep sides oscillate
         near = r[2, 0] * x + r[2, 1] * y + r[2, 2] * zs
+    u, v = cv2.GaussianBlur(u, (0, 0), 1.2), cv2.GaussianBlur(v, (0, 0), 1.2)
     full = (gx.shape[1] * step, gx.shape[0] * step)
     shift = np.float32([[1.0 / step, 0, 0], [0, 1.0 / step, 0]])
     u, v = (

@@ -52,11 +52,17 @@ class FaceOptions:
     annotator_noise: float = 0.0  # standard deviation in pixels of label borders and landmarks
 
     def __post_init__(self):
-        for name in ("hair", "beard", "glasses", "makeup", "occluder", "second_occluder", "mouth_open", "blink") + (
+        for name in (
+            "hair", "beard", "glasses", "makeup", "occluder", "second_occluder", "mouth_open", "blink",
             "side_light", "low_light", "specular", "blur", "noise", "jpeg", "low_resolution",
         ):  # fmt: skip
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"FaceOptions.{name} is a probability in [0, 1], found {getattr(self, name)}: change it.")
+                raise UserError(
+                    f"FaceOptions.{name} is a probability in [0, 1], found {getattr(self, name)}: change it."
+                )
+
+
+DEFAULT = FaceOptions()
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,8 @@ class Scene:
 
 def stream(seed: int, index: int, purpose: int) -> np.random.Generator:
     """The random numbers of one purpose of sample `index`."""
+    if min(seed, index) < 0:
+        raise UserError(f"seed, index and person are at least 0, found {seed} and {index}: change the negative one.")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index, purpose])))
 
 
@@ -135,13 +143,22 @@ def draw_expression(rng: np.random.Generator, options: FaceOptions) -> Expressio
 
 
 def draw_scene(
-    rng: np.random.Generator, person: Person, *, height: int, width: int, options: FaceOptions, around: slice, fill: float, drop: float
+    rng: np.random.Generator,
+    person: Person,
+    *,
+    height: int,
+    width: int,
+    options: FaceOptions,
+    around: slice,
+    fill: float,
+    drop: float,
 ) -> tuple[Scene, tuple[str, ...]]:
     """A scene in which the landmarks `around` fill the share `fill` of the picture, and its tags."""
     o = options
     pose = Pose(_within(rng, o.yaw), _within(rng, o.pitch), _within(rng, o.roll))
     expression = draw_expression(rng, o)
     side, low, glossy = rng.random(3) < (o.side_light, o.low_light, o.specular)
+    side &= not low  # both at once leave nothing to see
     light = draw_light(rng, side=side, low=low, glossy=glossy)
     camera = draw_camera(
         rng, blur=o.blur, noise=o.noise, jpeg=o.jpeg, low_resolution=o.low_resolution, strength=o.camera_strength
@@ -149,7 +166,8 @@ def draw_scene(
     backdrop = background(height, width, rng, skin=person.skin, hair=person.hair)
     scene = Scene(
         person=person, expression=expression, pose=pose, light=light, camera=camera, backdrop=backdrop,
-        cloth=rng.uniform(10, 220) + rng.uniform(-60, 60, 3) * rng.random(), lean=rng.normal(0, 0.08), x=0.0, y=0.0, scale=1.0,
+        cloth=rng.uniform(10, 220) + rng.uniform(-60, 60, 3) * rng.random(), lean=rng.normal(0, 0.08),
+        x=0.0, y=0.0, scale=1.0,
     )  # fmt: skip
     shift, zoom = rng.uniform(-1, 1, 2) * o.crop_jitter, 1 + rng.uniform(-1, 1) * o.crop_jitter
     shift[1] += drop
@@ -229,7 +247,9 @@ def annotate(labels: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator
         return labels, landmarks
     h, w = labels.shape
     # neighbouring border pixels err together, over about a tenth of the picture
-    offset = cv2.resize(rng.normal(0, sigma * 1.3, (12, 12, 2)).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
+    offset = cv2.resize(
+        rng.normal(0, sigma * 1.3, (12, 12, 2)).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC
+    )
     x = np.arange(w, dtype=np.float32)[None] + offset[..., 0]
     y = np.arange(h, dtype=np.float32)[:, None] + offset[..., 1]
     moved = cv2.remap(labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
@@ -237,10 +257,8 @@ def annotate(labels: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator
 
 
 def _face(seed, index, height, width, options, person, mouth) -> Face:
-    if min(height, width) < 16 or seed < 0 or index < 0:
-        raise UserError(
-            f"a face needs a size of at least 16 pixels and seed, index ≥ 0, found {height}×{width}, {seed}, {index}: change them."
-        )
+    if min(height, width) < 16:
+        raise UserError(f"a face needs at least 16 pixels a side, found {height}×{width}: ask for a larger size.")
     who = person_of(seed, index, person, options)
     rng = stream(seed, index, _SCENE)
     around = slice(48, 68) if mouth else slice(0, 68)
@@ -264,7 +282,7 @@ def _face(seed, index, height, width, options, person, mouth) -> Face:
 
 
 def render(
-    seed: int, index: int, *, size: int = 128, options: FaceOptions = FaceOptions(), person: int | None = None
+    seed: int, index: int, *, size: int = 128, options: FaceOptions = DEFAULT, person: int | None = None
 ) -> Face:
     """Face `index` of the endless series `seed`; `person` fixes who it is, else everybody is somebody else.
 
@@ -278,7 +296,7 @@ def mouth_crop(
     index: int,
     *,
     size: tuple[int, int] = (128, 256),
-    options: FaceOptions = FaceOptions(),
+    options: FaceOptions = DEFAULT,
     person: int | None = None,
 ) -> Face:
     """The mouth of a face, painted at `size` (height, width): its box fills about 0.6 of the picture."""

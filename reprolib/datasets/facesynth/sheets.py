@@ -1,10 +1,11 @@
+# ruff: noqa: RUF005 (array + tuple is a sum)
 """Picture sheets: many faces, or their labels in colour, side by side."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .scene import FaceOptions, render
+from .scene import DEFAULT, FaceOptions, render
 
 # One colour per part; left and right differ in lightness, so that prints and colour-blind readers tell them apart.
 COLOURS = np.array(
@@ -22,13 +23,13 @@ def tile(pictures, columns: int) -> np.ndarray:
     return pictures.reshape(n // columns, columns, h, w, c).swapaxes(1, 2).reshape(n // columns * h, columns * w, c)
 
 
-def sheet(seed: int = 0, rows: int = 8, cols: int = 8, size: int = 128, options: FaceOptions = FaceOptions()) -> np.ndarray:
+def sheet(seed: int = 0, rows: int = 8, cols: int = 8, size: int = 128, options: FaceOptions = DEFAULT) -> np.ndarray:
     """uint8 (rows·size, cols·size, 3): the first faces of series `seed`."""
     return tile([render(seed, i, size=size, options=options).image for i in range(rows * cols)], cols)
 
 
 def label_sheet(
-    seed: int = 0, rows: int = 8, cols: int = 8, size: int = 128, options: FaceOptions = FaceOptions()
+    seed: int = 0, rows: int = 8, cols: int = 8, size: int = 128, options: FaceOptions = DEFAULT
 ) -> np.ndarray:
     """uint8 (rows·size, cols·size, 3): the labels of the same faces as `sheet`, in COLOURS."""
     return tile([COLOURS[render(seed, i, size=size, options=options).labels] for i in range(rows * cols)], cols)

@@ -105,7 +105,8 @@ def transfer_examples(p: Mapping, data_root: Path | None, *, count: int) -> tupl
     if p["data"] == "synthetic":
         faces = synthetic_faces.occluded(SEED, count, size=size, first=COFW_TRAIN)
         return faces.images, faces.landmarks
-    frontal = _fasseg(data_root, DETECTION_SIZE)[0].subset(range(2 * count))
+    # Test people: the teacher has never seen them.
+    frontal = _fasseg(data_root, DETECTION_SIZE)[1].subset(range(3 * count))
     found = landmarks.detect_many(frontal.images, cache=CACHE / "fasseg", progress=False)
     usable = [i for i, points in enumerate(found) if np.isfinite(points).all()][:count]
     shown = fasseg.as_occluded(frontal.subset(usable), seed=SEED)

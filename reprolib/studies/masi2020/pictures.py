@@ -188,7 +188,7 @@ def architecture() -> Figure:
     """The encoder-decoder of Sec. 3.2, drawn from the module."""
     with figures.style():
         figure, ax = plt.subplots(figsize=(9, 4.2))
-        figures.architecture(ax, EncoderDecoder().eval(), (1, 3, 128, 128))
+        figures.architecture(ax, EncoderDecoder().eval(), (3, 128, 128))
     return figure
 
 

@@ -65,6 +65,7 @@ def _cofw_rows(scale: s.Scale) -> dict[str, dict]:
     scratch = {"epochs": scale.scratch_epochs}
     net, ce, con = "EncoderDecoder", "cross_entropy", "consensus"
     return {
+        s.EVERYTHING: _row("cofw", "constant", "none", "none"),
         s.TEACHER: _row("teacher", "teacher", "FCN8s", ce),
         s.TEACHER_AUGMENTED: _row("teacher_occluded", "teacher", "FCN8s", ce),
         s.CE_TRANSFER: _row("transfer", "transfer", net, ce),

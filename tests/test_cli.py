@@ -1,0 +1,389 @@
+"""The commands, on a small study made for the purpose: what they print, and the one sentence when they cannot."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from reprolib import notebooks, paths, report, studies
+from reprolib.cli import main
+from reprolib.errors import UserError
+from reprolib.parameters import StudyParameters
+from reprolib.trials import Outcome, RunStore, Trial
+
+SEEDS = {"smoke": 1, "cpu": 2, "gpu": 3}
+
+
+def fake_study(*, fails: str | None = None) -> SimpleNamespace:
+    """Two tables, a figure that shares their trials, a figure that needs none, an extra, a system nobody can train."""
+
+    class Parameters(StudyParameters):
+        pass
+
+    def trials(parameters):
+        def of(*systems):
+            return [
+                Trial(
+                    "fake",
+                    system,
+                    {"data": parameters.data, "profile": parameters.profile, "system": system},
+                    seed,
+                )
+                for system in systems
+                for seed in range(parameters.seeds or SEEDS[parameters.profile])
+            ]
+
+        return {
+            "table 1": of("ours", "theirs"),
+            "table 2": of("theirs"),
+            "figure 1": of("ours"),
+            "figure 2": [],
+            "extra A": of("ours"),
+        }
+
+    def execute(trial, context):
+        if trial.name == fails:
+            raise UserError("The loss became nan in epoch 2; lower the learning rate.")
+        return Outcome({"iou": 70.0 + trial.seed})
+
+    def scores(parameters, store):
+        places = trials(parameters)
+        return {t.name: r.metrics["iou"] for ts in places.values() for t in ts if (r := store.get(t)) is not None}
+
+    def tables(parameters, store):
+        ours = pd.DataFrame({"published": {"ours": 83.9, "theirs": 82.0}, "here": scores(parameters, store)})
+        return {"table 1": ours, "table 2": ours.loc[["theirs"]]}
+
+    def claims(parameters, store):
+        tested = "ours" in scores(parameters, store)
+        claim = report.Claim(
+            study="fake",
+            id="better",
+            statement="Ours is better.",
+            place="Table 1",
+            published_effect=1.9,
+            unit="% IoU",
+            data=parameters.data,
+            profile=parameters.profile,
+            effect=2.0 if tested else None,
+            low=1.0 if tested else None,
+            high=3.0 if tested else None,
+            seeds=3 if tested else 0,
+            verdict="same direction" if tested else "not tested",
+        )
+        return [claim]
+
+    def check_data(data_root):
+        if not (data_root / "fake").is_dir():
+            raise UserError(f"The folder {data_root / 'fake'} is missing; unpack the dataset there.")
+        return ["fake: 3 images"]
+
+    return SimpleNamespace(
+        ID="fake",
+        Parameters=Parameters,
+        SYSTEMS={"ours": None, "theirs": None, "elsewhere": "no public code"},
+        trials=trials,
+        execute=execute,
+        tables=tables,
+        claims=claims,
+        fidelity=lambda: [report.fact("fake", "parameters", "1,234", 1234)],
+        check_data=check_data,
+    )
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path, monkeypatch):
+    """The fake study as the only one, and an empty results folder."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    install(monkeypatch, fake_study())
+
+
+def install(monkeypatch, study):
+    def load(name):
+        if name != "fake":
+            raise UserError(f"There is no study {name!r}; choose from fake.")
+        return study
+
+    monkeypatch.setattr(studies, "STUDIES", ("fake",))
+    monkeypatch.setattr(studies, "load", load)
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command line; its exit status, what it printed, and its errors without the progress bar."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main([*words])
+        out, err = capsys.readouterr()
+        lines = [line for line in err.replace("\r", "\n").split("\n") if line.strip() and "trial/s]" not in line]
+        return stop.value.code, out, "\n".join(lines)
+
+    return call
+
+
+def run_profile(call, profile, *more):
+    assert call("run", "fake", "--profile", profile, "--workers", "1", *more)[0] == 0
+
+
+# --- run
+
+
+def test_run_prints_the_tables_and_what_was_reused(call):
+    code, out, err = call("run", "fake", "--profile", "cpu", "--workers", "1")
+    assert (code, err) == (0, "")
+    assert out.startswith("4 trials: 0 reused, 4 run, 0 failed.\n\nTable 1\n")
+    assert "Table 2\n" in out
+    assert "83.9" in out
+    assert "71" in out
+    code, out, err = call("run", "fake", "--profile", "cpu", "--workers", "1", "--seeds", "3")
+    assert out.startswith("6 trials: 4 reused, 2 run, 0 failed.")
+
+
+@pytest.mark.parametrize(
+    ("tables", "count", "shown"),
+    [("2", 1, ["Table 2"]), ("figure 1", 1, []), ("figure 2", 0, []), ("2, figure 1", 2, ["Table 2"])],
+)
+def test_run_makes_only_the_tables_that_were_asked_for(call, tables, count, shown):
+    code, out, _ = call("run", "fake", "--workers", "1", "--tables", tables)
+    assert code == 0
+    assert out.startswith(f"{count} trials: 0 reused, {count} run")
+    assert [line for line in out.splitlines() if line.startswith("Table")] == shown
+
+
+def test_smoke_records_live_apart(call, tmp_path):
+    run_profile(call, "smoke")
+    assert not (tmp_path / "results" / "trials").exists()
+    assert len(RunStore(tmp_path / "results" / "smoke").records("fake")) == 2
+
+
+def test_a_failed_trial_is_told_in_one_sentence_and_the_others_are_kept(call, monkeypatch, tmp_path):
+    install(monkeypatch, fake_study(fails="theirs"))
+    code, out, err = call("run", "fake", "--profile", "cpu", "--workers", "1")
+    assert code == 2
+    assert out.startswith("4 trials: 0 reused, 2 run, 2 failed.")
+    *shown, last = err.splitlines()
+    assert shown[0] == "Trial 'theirs' (seed 0) failed: The loss became nan in epoch 2; lower the learning rate."
+    assert last.startswith("2 of 4 trials failed, the first with 'The loss became nan")
+    install(monkeypatch, fake_study())
+    assert "4 trials: 2 reused, 2 run, 0 failed." in call("run", "fake", "--profile", "cpu", "--workers", "1")[1]
+
+
+def test_run_on_real_data_needs_them_only_for_what_is_missing(call, tmp_path):
+    words = ("run", "fake", "--data", "public", "--workers", "1")
+    assert call(*words)[2].startswith("Data 'public' need the folder that holds them")
+    assert "nowhere is not a folder" in call(*words, "--data-root", str(tmp_path / "nowhere"))[2]
+    assert call(*words, "--data-root", str(tmp_path))[0] == 0
+    assert "2 trials: 2 reused" in call(*words)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("run unknown", "There is no study 'unknown'; choose from fake."),
+        ("run fake --profile gpux", "Unknown value of parameter 'profile': 'gpux'; did you mean 'gpu'?"),
+        ("run fake --profle gpu", "No such option: --profle (Possible options: --profile)"),
+        ("run fake --seeds many", "Invalid value for '--seeds': "),
+        ("run fake --workers -2", "Parameter 'workers' should be greater than or equal to 0, but -2 was given."),
+        ("run fake --tables 7", "Unknown table '7'; choose from table 1, table 2, figure 1, figure 2, extra A."),
+        ("ruin fake", "No such command 'ruin'"),
+        ("data check fake --data-root nowhere", "The data root nowhere is not a folder;"),
+        ("data check fake", "Missing option '--data-root'"),
+        ("notebook unknown", "There is no notebook 'unknown'; choose from fake."),
+        ("notebook fake -p profile", "Parameters are given as -p NAME VALUE, but '-p profile' was found."),
+        ("notebook fake -p profil gpu", "Unknown parameter 'profil'; did you mean 'profile'?"),
+        ("notebook fake -p seeds many", "Parameter 'seeds' should be int, but 'many' (str) was given."),
+    ],
+)
+def test_a_mistake_is_one_sentence_on_stderr(call, words, sentence, monkeypatch, tmp_path):
+    give_notebook(monkeypatch, tmp_path)
+    code, out, err = call(*words.split())
+    assert (code, out) == (2, "")
+    assert err.startswith(sentence)
+    assert len(err.splitlines()) == 1
+
+
+def test_a_missing_gpu_is_told_before_anything_runs(call, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, out, err = call("run", "fake", "--device", "cuda")
+    assert (code, out) == (2, "")
+    assert err.startswith("Device 'cuda' was asked for, but no GPU was found")
+
+
+def test_an_unwritable_results_folder_is_told_before_anything_runs(call, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "file" / "results")
+    code, out, err = call("run", "fake", "--workers", "1")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"Results could not be written to {tmp_path / 'file'}")
+
+
+def test_an_interrupt_is_told_without_a_traceback(call, monkeypatch):
+    study = fake_study()
+
+    def interrupted(trial, context):
+        raise KeyboardInterrupt
+
+    study.execute = interrupted
+    install(monkeypatch, study)
+    code, _, err = call("run", "fake", "--workers", "1")
+    assert (code, err) == (130, "Interrupted; finished trials are kept, the same command goes on from there.")
+
+
+# --- status
+
+
+def status(call) -> dict:
+    code, out, err = call("status", "--json")
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+def test_status_of_an_empty_store(call):
+    assert status(call) == {
+        "studies": {
+            "fake": {
+                "tables": {"1": {}, "2": {}},
+                "figures": {"1": {}, "2": {}},
+                "systems": {"ours": {}, "theirs": {}, "elsewhere": {"reason": "no public code"}},
+            }
+        },
+        "totals": {"tables": [0, 31], "figures": [0, 40], "systems": [0, 3]},
+    }
+
+
+def test_status_counts_a_table_when_all_its_trials_are_done(call):
+    run_profile(call, "cpu", "--tables", "2")
+    found = status(call)
+    entry = found["studies"]["fake"]["tables"]["2"]["synthetic"]
+    assert (entry["profile"], entry["seeds"]) == ("cpu", 2)
+    (record, *_) = RunStore(paths.RESULTS).records("fake")
+    assert entry["device"] == record.cost["device_name"]
+    assert found["studies"]["fake"]["tables"]["1"] == {}
+    assert found["studies"]["fake"]["systems"]["theirs"] == {"synthetic": entry}
+    assert found["studies"]["fake"]["systems"]["ours"] == {}
+    # Figure 2 needs no trial: it stands as soon as its data source has a table.
+    assert list(found["studies"]["fake"]["figures"]["2"]) == ["synthetic"]
+    assert found["totals"] == {"tables": [1, 31], "figures": [1, 40], "systems": [1, 3]}
+
+
+def test_status_misses_a_table_with_one_trial_lost(call):
+    run_profile(call, "cpu")
+    assert status(call)["totals"]["tables"] == [2, 31]
+    lost = fake_study().trials(StudyParameters(profile="cpu"))["table 2"][0]
+    (paths.RESULTS / "trials" / "fake" / f"{lost.key}.json").unlink()
+    found = status(call)
+    assert found["totals"] == {"tables": [0, 31], "figures": [1, 40], "systems": [1, 3]}
+    assert found["studies"]["fake"]["systems"]["ours"]["synthetic"]["seeds"] == 2
+
+
+def test_status_prefers_gpu_records_and_ignores_smoke(call):
+    run_profile(call, "smoke")
+    assert status(call)["totals"]["tables"] == [0, 31]
+    run_profile(call, "cpu")
+    run_profile(call, "gpu", "--tables", "2")
+    tables = status(call)["studies"]["fake"]["tables"]
+    assert (tables["1"]["synthetic"]["profile"], tables["2"]["synthetic"]["profile"]) == ("cpu", "gpu")
+
+
+def test_status_keeps_data_sources_apart(call, tmp_path):
+    run_profile(call, "cpu", "--data", "public", "--data-root", str(tmp_path))
+    found = status(call)
+    assert list(found["studies"]["fake"]["tables"]["1"]) == ["public"]
+    assert found["totals"]["tables"] == [2, 31]
+    run_profile(call, "cpu")
+    assert list(status(call)["studies"]["fake"]["tables"]["1"]) == ["synthetic", "public"]
+
+
+def test_status_in_words(call):
+    run_profile(call, "cpu", "--tables", "2")
+    out = call("status")[1].splitlines()
+    assert "  table 1: not done" in out
+    assert "  table 2: synthetic (cpu, 2 seeds)" in out
+    assert "  system elsewhere: not trained (no public code)" in out
+    assert out[-1] == "tables: 1 of 31, figures: 1 of 40, systems: 1 of 3"
+
+
+# --- claims and fidelity
+
+CLAIM_KEYS = [
+    *("study", "id", "statement", "published_effect", "unit", "data", "profile"),
+    *("effect", "low", "high", "seeds", "verdict"),
+]
+
+
+def test_claims_of_an_empty_store_are_not_tested(call):
+    rows = json.loads(call("claims", "--json")[1])
+    assert [list(row) for row in rows] == [CLAIM_KEYS] * 3
+    assert [row["data"] for row in rows] == ["synthetic", "public", "paper"]
+    assert {row["verdict"] for row in rows} == {"not tested"}
+    assert {row["effect"] for row in rows} == {None}
+
+
+def test_claims_come_from_the_best_profile_that_tests_them(call):
+    run_profile(call, "smoke")
+    assert json.loads(call("claims", "fake", "--json")[1])[0]["verdict"] == "not tested"
+    run_profile(call, "cpu")
+    synthetic, public, _ = json.loads(call("claims", "fake", "--json")[1])
+    assert (synthetic["profile"], synthetic["verdict"], synthetic["effect"]) == ("cpu", "same direction", 2.0)
+    assert public["verdict"] == "not tested"
+    run_profile(call, "gpu")
+    assert json.loads(call("claims", "fake", "--json")[1])[0]["profile"] == "gpu"
+
+
+def test_fidelity_lists_ours_beside_published(call):
+    (row,) = json.loads(call("fidelity", "--json")[1])
+    assert row == {"study": "fake", "quantity": "parameters", "published": "1,234", "ours": 1234, "equal": True}
+    assert "1,234" in call("fidelity", "fake")[1]
+
+
+# --- data, notebook, book
+
+
+def test_data_check_says_what_was_found_or_what_is_missing(call, tmp_path):
+    code, _, err = call("data", "check", "fake", "--data-root", str(tmp_path))
+    assert (code, err) == (2, f"The folder {tmp_path / 'fake'} is missing; unpack the dataset there.")
+    (tmp_path / "fake").mkdir()
+    assert call("data", "check", "fake", "--data-root", str(tmp_path)) == (0, "fake: 3 images\n", "")
+
+
+def give_notebook(monkeypatch, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    source = '# %% tags=["parameters"]\nprofile: str = "smoke"\nseeds: int = 0\ntables: list = []\n'
+    (tmp_path / "notebooks" / "fake.py").write_text(source)
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
+
+
+def test_a_notebook_is_executed_with_typed_parameters(call, monkeypatch, tmp_path):
+    give_notebook(monkeypatch, tmp_path)
+    seen = []
+    monkeypatch.setattr(notebooks, "execute", lambda study, given: seen.append((study, given)) or "page.ipynb")
+    words = ("notebook", "fake", "-p", "profile", "gpu", "-p", "seeds", "3", "-p", "tables", '["1"]')
+    assert call(*words) == (0, "page.ipynb\n", "")
+    assert seen == [("fake", {"profile": "gpu", "seeds": 3, "tables": ["1"]})]
+
+
+def test_the_book_command_prints_where_the_book_is(call, monkeypatch):
+    monkeypatch.setattr(notebooks, "build_book", lambda: "index.html")
+    assert call("book") == (0, "index.html\n", "")
+
+
+def test_help_names_every_command(call):
+    out = call("--help")[1]
+    for command in ("run", "status", "fidelity", "claims", "data", "notebook", "book"):
+        assert f"  {command} " in out
+
+
+def test_the_module_runs_as_a_program(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "reprolib", "run", "masi2021"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(paths.ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "There is no study 'masi2021'; did you mean 'masi2020'?\n"
