@@ -35,7 +35,7 @@ from myst_nb import glue
 from reprolib import page, report, studies
 from reprolib.parameters import DATA
 from reprolib.studies.masi2020 import pictures
-from reprolib.studies.masi2020.tables import records_of
+from reprolib.studies.masi2020.results import records_of
 from reprolib.trials import run
 
 study = studies.load("masi2020")

@@ -24,7 +24,7 @@ def show_table(table: pd.DataFrame, caption: str, *, path: Path) -> None:
 
 
 def show_figure(figure: Figure, *, path: Path, watermark: bool, alt: str) -> None:
-    """Save a figure (`path` ends in .svg or .png) and display it; pictures go into the page as JPEG to keep it light."""
+    """Save a figure (`path` ends in .svg or .png) and display it, pictures as JPEG to keep the page light."""
     figures.save_figure(figure, path, watermark=watermark)
     if path.suffix == ".svg":
         display(SVG(filename=str(path)))

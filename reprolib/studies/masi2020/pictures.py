@@ -18,7 +18,8 @@ from reprolib.models.encoder_decoder import EncoderDecoder
 from reprolib.statistics import bootstrap
 from reprolib.studies.masi2020 import settings as s
 from reprolib.studies.masi2020.plan import ALPHA, BETA
-from reprolib.studies.masi2020.tables import records_of
+from reprolib.studies.masi2020.results import records_of
+from reprolib.studies.masi2020.scores import cofw_metrics
 from reprolib.trials import Record, RunStore
 
 COFW = ("background", "face", "occlusion")
@@ -74,12 +75,12 @@ def _qualitative_cofw(arrays: Mapping[str, dict], *, faces: slice) -> Figure:
 def _qualitative_parts(arrays: Mapping[str, dict]) -> Figure:
     """Figure 6: input, annotation, cross-entropy, consensus on Part Labels."""
     baseline = arrays[s.PARTS_BASELINE]
-    images = baseline["example_images"][:8]
+    images = baseline["example_images"][:6]
     columns = {
         "input": list(images),
-        "annotation": _tiles(images, baseline["example_labels"][:8], PARTS),
-        "cross-entropy": _tiles(images, baseline["example_predictions"][:8], PARTS),
-        "consensus": _tiles(images, arrays[s.PARTS_CONSENSUS]["example_predictions"][:8], PARTS),
+        "annotation": _tiles(images, baseline["example_labels"][:6], PARTS),
+        "cross-entropy": _tiles(images, baseline["example_predictions"][:6], PARTS),
+        "consensus": _tiles(images, arrays[s.PARTS_CONSENSUS]["example_predictions"][:6], PARTS),
     }
     return figures.image_grid(
         list(zip(*columns.values(), strict=True)), column_titles=list(columns), classes=PARTS, tile=1.25
@@ -173,8 +174,6 @@ def _trade_off(parameters: s.Parameters, records: Mapping[str, list[Record]], st
 
 
 def _point(records: list[Record], store: RunStore):
-    from reprolib.studies.masi2020.scores import cofw_metrics
-
     arrays = [store.arrays(record) for record in records]
     sparsity = bootstrap(np.stack([a["sparsity"] for a in arrays]), resamples=500)
     confusion = np.stack([a["confusion"] for a in arrays])
@@ -194,16 +193,16 @@ def architecture() -> Figure:
 
 def receptive_field_map(*, size: int = 160) -> Figure:
     """Which input pixels one classified pixel depends on, beside the 121 px that the paper states."""
-    model = EncoderDecoder(width=8)
-    centre = (size // 2, size // 2)
-    gradient = receptive_field.gradient_map(model, size, centre)
-    field = receptive_field.by_gradient(model, size, centre)[0]
+    pixel = (size // 2, size // 2)
+    gradient = receptive_field.gradient_map(EncoderDecoder(width=8), size, pixel)
+    rows, columns = np.nonzero(gradient)
+    field, middle = np.ptp(rows) + 1, (np.mean([columns.min(), columns.max()]), np.mean([rows.min(), rows.max()]))
     with figures.style():
         figure, ax = plt.subplots(figsize=(4.6, 4.2))
         shown = ax.imshow(np.log10(np.where(gradient > 0, gradient, np.nan)), cmap="viridis")
         figure.colorbar(shown, label="log₁₀ |gradient|")
         for side, colour, label in ((121, "#D55E00", "121 px (paper)"), (field, "#000000", f"{field} px (measured)")):
-            corner = (centre[1] - side / 2, centre[0] - side / 2)
+            corner = (middle[0] - side / 2, middle[1] - side / 2)
             ax.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=1.6, label=label))
         ax.set(xlabel="input column (px)", ylabel="input row (px)")
         ax.grid(False)

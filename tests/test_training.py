@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from reprolib.errors import UserError
+from reprolib.training import Schedule, images_per_second, make_fabric, predict, train
+
+FLAT = Schedule(epochs=3, batch_size=4, lr=1e-2, final_lr=1e-2)
+
+
+def pictures(count=12):
+    images = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return {"images": images, "labels": (images.mean(1) > 0.5).long()}
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 1))
+
+
+def cross_entropy(logits, batch):
+    return F.cross_entropy(logits, batch["labels"])
+
+
+def fit(model, *, schedule=FLAT, seed=0, loss=cross_entropy, **more):
+    return train(model, pictures(), loss, schedule=schedule, fabric=make_fabric("cpu"), seed=seed, **more)
+
+
+def test_a_network_learns_one_small_set_by_heart():
+    model = network()
+    curves = fit(model, schedule=Schedule(epochs=40, batch_size=4, lr=1e-2, final_lr=1e-2))
+    assert curves["loss"][-1] < 0.3 * curves["loss"][0]
+    found = predict(model, pictures()["images"])
+    assert found.dtype == np.uint8
+    assert (found == pictures()["labels"].numpy()).mean() > 0.9
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    weights = []
+    for seed in (0, 0, 1):
+        model = network()
+        fit(model, seed=seed)
+        weights.append(model[0].weight.detach().clone())
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_loss_that_is_not_finite_stops_training_with_one_sentence():
+    with pytest.raises(UserError, match=r"expected a finite training loss, found nan in epoch 1, step 1 .* lower the"):
+        fit(network(), loss=lambda logits, batch: cross_entropy(logits, batch) * torch.nan)
+
+
+def test_the_rate_drops_on_a_plateau_and_not_below_its_end():
+    schedule = Schedule(epochs=8, batch_size=4, lr=1e-2, final_lr=1e-4, patience=1)
+    rates = fit(network(), schedule=schedule, validate=lambda model: 0.5)["lr"]
+    assert rates[0] == pytest.approx(1e-2)
+    assert rates[-1] == pytest.approx(1e-4)
+    assert sorted(rates, reverse=True) == rates
+
+
+def test_a_flat_schedule_ignores_validation():
+    assert set(fit(network(), validate=lambda model: 0.5)["lr"]) == {1e-2}
+
+
+def test_what_each_epoch_measures_becomes_a_curve():
+    curves = fit(network(), each_epoch=lambda model, epoch: {"twice": 2 * epoch, "training": model.training})
+    assert curves["twice"] == [0.0, 2.0, 4.0]
+    assert curves["training"] == [0.0, 0.0, 0.0]  # measured in evaluation mode
+
+
+def test_a_last_batch_of_one_face_is_left_out():
+    seen = []
+
+    def loss(logits, batch):
+        seen.append(len(logits))
+        return cross_entropy(logits, batch)
+
+    fit(network(), schedule=Schedule(epochs=1, batch_size=11, lr=1e-3, final_lr=1e-3), loss=loss)
+    assert seen == [11]
+
+
+def test_prediction_leaves_the_network_in_the_mode_it_was_in():
+    model = network().train()
+    predict(model, pictures()["images"], batch_size=5)
+    assert model.training
+
+
+def test_speed_is_a_positive_number_of_images_a_second():
+    assert images_per_second(network(), pictures()["images"], repeats=3) > 0
