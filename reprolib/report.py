@@ -63,7 +63,14 @@ class Claim:
         return {name: _finite_or_none(value) for name, value in asdict(self).items()}
 
 
-def verdict(published_effect: float, interval: Interval | None, *, data: str, margin: float | None = None) -> str:
+def verdict(
+    published_effect: float | None,
+    interval: Interval | None,
+    *,
+    data: str,
+    sign: int | None = None,
+    margin: float | None = None,
+) -> str:
     """Compare our effect with the published one, by one rule for every claim of every paper.
 
     - *not tested*: there is no interval, or its bounds are not finite.
@@ -75,20 +82,25 @@ def verdict(published_effect: float, interval: Interval | None, *, data: str, ma
     - *opposite*: our effect has the other sign and its interval excludes zero.
     - *not reproduced*: everything else.
 
-    A published null, `published_effect` 0, is *reproduced* when the whole interval lies within ±`margin` and
-    else *not reproduced*; ValueError: a null without a margin.
+    `sign` (+1 or −1): the direction that the paper's sentence claims where it prints no number, or one that does not
+    fit the sentence; then the sign alone is asked for on all data.
+
+    A published null, `published_effect` 0 without a sign, is *reproduced* when the whole interval lies within
+    ±`margin` and else *not reproduced*; ValueError: a null without a margin.
     """
-    if published_effect == 0 and (margin is None or margin <= 0):
+    null = published_effect == 0 and sign is None
+    if null and (margin is None or margin <= 0):
         raise ValueError("A published effect of 0 needs a margin > 0 that counts as no effect.")
     if interval is None or not all(map(math.isfinite, (interval.point, interval.low, interval.high))):
         return "not tested"
-    if published_effect == 0:
+    if null:
         return "reproduced" if -margin <= interval.low <= interval.high <= margin else "not reproduced"
-    sign = math.copysign(1.0, published_effect)
+    size_matters = data == "paper" and sign is None
+    sign = sign or math.copysign(1.0, published_effect)
     point = sign * interval.point
     nearest, farthest = sorted((sign * interval.low, sign * interval.high))
     if point > 0:
-        large_enough = data != "paper" or point >= abs(published_effect) / 2
+        large_enough = not size_matters or point >= abs(published_effect) / 2
         return "reproduced" if nearest > 0 and large_enough else "same direction"
     return "opposite" if farthest < 0 else "not reproduced"
 

@@ -30,42 +30,52 @@ def mean(item_mean: np.ndarray) -> np.ndarray:
     return item_mean
 
 
-def bootstrap(scores: ArrayLike, statistic: Statistic = mean, *, resamples: int = 2000, seed: int = 0) -> Interval:
-    """95 % percentile interval of a statistic, seeds and items resampled with replacement.
+def bootstrap(
+    scores: ArrayLike,
+    statistic: Statistic = mean,
+    *,
+    groups: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Value of `statistic` over seeds and items, with the 95 % percentile interval of a bootstrap over both.
 
-    `scores` (seeds, items, …). Every seed sees the same resampled items, as all seeds share the test set. The
-    statistic is computed per seed, then averaged over seeds: a pooled IoU is `lambda c: iou(c)[..., 1]` on
-    confusion matrices (seeds, items, K, K). Resamples for which it is nan are left out.
+    scores: (seeds, items, …). The point is the mean over seeds of statistic(mean over items). `groups`: one number an
+    item; items of one group (pictures of one person) are drawn together. ValueError: fewer than one seed or item.
     """
     scores = _scores(scores)
     rng = np.random.default_rng(seed)
-    item_counts = _resample(rng, resamples, scores.shape[1])
-    seed_counts = _resample(rng, resamples, scores.shape[0])
+    item_weights = _resample_items(rng, resamples, scores.shape[1], groups)
+    seed_weights = _resample(rng, resamples, scores.shape[0])
     return _interval(
-        _value(scores, statistic),
-        _values(scores, statistic, item_counts, seed_counts),
-        n=scores.shape[1],
+        _value(scores, statistic), _values(scores, statistic, item_weights, seed_weights), n=scores.shape[1]
     )
 
 
 def paired_bootstrap(
-    a: ArrayLike, b: ArrayLike, statistic: Statistic = mean, *, resamples: int = 2000, seed: int = 0
+    a: ArrayLike,
+    b: ArrayLike,
+    statistic: Statistic = mean,
+    *,
+    groups: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> Interval:
-    """95 % percentile interval of statistic(a) − statistic(b), both measured on the same test items.
+    """Value and 95 % interval of statistic(a) − statistic(b), both measured on the same test items.
 
     `a` (seeds, items, …) and `b` (seeds', items, …): every resample takes the same items of both; where both
-    have as many seeds, also the same seeds. ValueError: the numbers of items differ.
+    have as many seeds, also the same seeds. `groups` as in `bootstrap`. ValueError: the numbers of items differ.
     """
     a, b = _scores(a), _scores(b)
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"a and b must be measured on the same test items, found {a.shape[1]} and {b.shape[1]}.")
     rng = np.random.default_rng(seed)
-    item_counts = _resample(rng, resamples, a.shape[1])
-    seed_counts_a = _resample(rng, resamples, a.shape[0])
-    seed_counts_b = seed_counts_a if len(a) == len(b) else _resample(rng, resamples, b.shape[0])
+    item_weights = _resample_items(rng, resamples, a.shape[1], groups)
+    seed_weights_a = _resample(rng, resamples, a.shape[0])
+    seed_weights_b = seed_weights_a if len(a) == len(b) else _resample(rng, resamples, b.shape[0])
     return _interval(
         _value(a, statistic) - _value(b, statistic),
-        _values(a, statistic, item_counts, seed_counts_a) - _values(b, statistic, item_counts, seed_counts_b),
+        _values(a, statistic, item_weights, seed_weights_a) - _values(b, statistic, item_weights, seed_weights_b),
         n=a.shape[1],
     )
 
@@ -89,6 +99,17 @@ def _scores(scores: ArrayLike) -> np.ndarray:
 def _resample(rng: np.random.Generator, resamples: int, n: int) -> np.ndarray:
     """How often each of n things is drawn in each resample: (R, n), rows sum to n."""
     return rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+
+
+def _resample_items(rng: np.random.Generator, resamples: int, n: int, groups: ArrayLike | None) -> np.ndarray:
+    """How often each of n items counts in each resample: (R, n), rows sum to n; whole groups are drawn if given."""
+    if groups is None:
+        return _resample(rng, resamples, n)
+    members = np.unique(groups, return_inverse=True)[1]
+    if members.shape != (n,):
+        raise ValueError(f"groups must give one number to each of {n} items, found shape {members.shape}.")
+    drawn = _resample(rng, resamples, members.max() + 1)[:, members]
+    return drawn * (n / drawn.sum(1, keepdims=True))  # groups differ in size
 
 
 def _value(scores: np.ndarray, statistic: Statistic) -> float:

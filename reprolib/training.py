@@ -32,18 +32,10 @@ class Schedule:
     patience: int = 2
 
 
-def make_fabric(device: str, *, devices: int = 1, strategy: str = "auto") -> lightning.Fabric:
-    """Fabric on the CPU in float32 or on CUDA in bfloat16-mixed; `devices` > 1 trains one trial on several GPUs."""
+def make_fabric(device: str) -> lightning.Fabric:
+    """Fabric on one device: the CPU in float32, CUDA in bfloat16-mixed."""
     precision = "bf16-mixed" if device == "cuda" else "32-true"
-    fabric = lightning.Fabric(
-        accelerator="cuda" if device == "cuda" else "cpu",
-        devices=devices,
-        strategy=strategy,
-        precision=precision,
-    )
-    if devices > 1:
-        fabric.launch()
-    return fabric
+    return lightning.Fabric(accelerator=device, devices=1, precision=precision)
 
 
 def train(
@@ -62,11 +54,14 @@ def train(
 
     data: tensors of equal length; "images" (N, 3, H, W) go in, the rest goes to `loss(logits, batch)`.
     The order of the examples and the augmentation depend on `seed` alone.
-    Raises UserError as soon as the loss is not finite.
+    `validate` and `each_epoch` get `model` itself, in evaluation mode and full precision. Raises UserError as soon as
+    the loss is not finite, ValueError for a rate that should drop without a score to watch.
     """
+    if schedule.final_lr < schedule.lr and validate is None:
+        raise ValueError("final_lr below lr needs `validate`: the rate drops when its score no longer rises")
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=schedule.lr)
-    model, optimiser = fabric.setup(model, optimiser)
+    fast, optimiser = fabric.setup(model, optimiser)  # the same weights, in the training precision
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimiser, mode="max", factor=0.1, patience=schedule.patience, min_lr=schedule.final_lr
     )
@@ -76,11 +71,11 @@ def train(
     for epoch in range(schedule.epochs):
         model.train()
         total, steps = 0.0, 0
-        for indices in _batches(len(data["images"]), schedule.batch_size, generator, fabric):
-            batch = {name: value[indices] for name, value in data.items()}
+        for indices in _batches(len(data["images"]), schedule.batch_size, generator):
+            batch = {name: value[indices.to(fabric.device)] for name, value in data.items()}
             if augment is not None:
                 batch = augment(batch, generator)
-            value = loss(model(batch["images"]).float(), batch)
+            value = loss(fast(batch["images"]).float(), batch)
             if not math.isfinite(value.item()):
                 raise UserError(
                     f"expected a finite training loss, found {value.item()} in epoch {epoch + 1}, step {steps + 1} "
@@ -94,21 +89,17 @@ def train(
         curves["lr"].append(optimiser.param_groups[0]["lr"])
 
         model.eval()
-        if validate is not None and schedule.final_lr < schedule.lr:
+        if schedule.final_lr < schedule.lr:
             plateau.step(validate(model))
         for name, measured in (each_epoch(model, epoch) if each_epoch else {}).items():
             curves.setdefault(name, []).append(float(measured))
     return curves
 
 
-def _batches(count: int, batch_size: int, generator: torch.Generator, fabric: lightning.Fabric):
-    """Shuffled index tensors; every process of a multi-GPU run gets its own, equally many."""
-    order = torch.randperm(count, generator=generator)
-    per_process = count // fabric.world_size
-    order = order[fabric.global_rank :: fabric.world_size][:per_process]
-    # A last batch of one would leave BatchNorm without a variance.
-    batches = [b for b in order.split(batch_size) if len(b) > 1 or batch_size == 1]
-    return [b.to(fabric.device) for b in batches]
+def _batches(count: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Shuffled indices; a last batch of one is left out, it would leave BatchNorm without a variance."""
+    batches = torch.randperm(count, generator=generator).split(batch_size)
+    return [batch for batch in batches if len(batch) > 1 or batch_size == 1]
 
 
 @torch.no_grad()

@@ -208,3 +208,19 @@ def test_kendall_tau_uses_the_rows_that_both_have():
     assert kendall_tau([1, 2, 3], [30, 20, 10]) == pytest.approx(-1)
     assert kendall_tau([1, 2, 3], [10, 30, 20]) == pytest.approx(1 / 3)
     assert np.isnan(kendall_tau([1, np.nan], [1, 2]))
+
+
+def test_items_of_one_group_are_drawn_together():
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(6), 50)
+    scores = rng.normal(0, 1, 6)[people][None] + rng.normal(0, 0.01, (1, 300))
+    alone, together = bootstrap(scores), bootstrap(scores, groups=people)
+    assert together.point == alone.point
+    assert together.high - together.low > 4 * (alone.high - alone.low)  # six people, not three hundred pictures
+    singles = bootstrap(scores, groups=np.arange(300))
+    assert singles.high - singles.low == pytest.approx(alone.high - alone.low, rel=0.2)
+
+
+def test_groups_must_name_every_item():
+    with pytest.raises(ValueError, match="groups must give one number to each of 5 items"):
+        paired_bootstrap(np.zeros((1, 5)), np.ones((1, 5)), groups=[0, 1])

@@ -200,3 +200,12 @@ def test_a_table_becomes_html_with_its_provenance_and_no_colour_of_its_own():
     assert "a &amp; b" in html
     assert "IoU &lt; 1" in html
     assert "color" not in html
+
+
+@pytest.mark.parametrize("data", ["synthetic", "paper"])
+def test_a_claim_without_a_number_asks_for_its_sign_alone(data):
+    less = Interval(point=-0.1, low=-0.2, high=-0.05, n=9)
+    assert report.verdict(None, less, data=data, sign=-1) == "reproduced"
+    assert report.verdict(None, less, data=data, sign=1) == "opposite"
+    assert report.verdict(0.0, less, data=data, sign=-1) == "reproduced"
+    assert report.verdict(None, None, data=data, sign=-1) == "not tested"

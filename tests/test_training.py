@@ -64,6 +64,11 @@ def test_a_flat_schedule_ignores_validation():
     assert set(fit(network(), validate=lambda model: 0.5)["lr"]) == {1e-2}
 
 
+def test_a_rate_that_should_drop_needs_a_score_to_watch():
+    with pytest.raises(ValueError, match="final_lr below lr needs `validate`"):
+        fit(network(), schedule=Schedule(epochs=1, batch_size=4, lr=1e-2, final_lr=1e-4))
+
+
 def test_what_each_epoch_measures_becomes_a_curve():
     curves = fit(network(), each_epoch=lambda model, epoch: {"twice": 2 * epoch, "training": model.training})
     assert curves["twice"] == [0.0, 2.0, 4.0]

@@ -16,8 +16,8 @@ from reprolib.errors import UserError
 IGNORED_LABEL = 255
 # exp of anything lower loses digits in float32
 _LOWEST_SAFE_LOG = -80.0
-# independent partial sums
-_LANES = 4
+# partial sums a blob: neighbouring pixels add to different cells, or each would wait for the one before it
+_LANES = 8
 
 
 def consensus_loss(
@@ -73,15 +73,16 @@ def consensus_loss_batch_pooled(
 
 @dataclass(frozen=True)
 class _Blobs:
-    """The blobs of a batch; tensors of one entry a blob, except `segment`."""
+    """The blobs of a batch, and where their pixels stand in tables of one row a (blob id, label); B blobs."""
 
-    segment: torch.Tensor  # int64 (N, H, W): each pixel's row in the tables of sums
-    rows: int  # of those tables; the last one is for ignored pixels
-    row: torch.Tensor  # int64: the blob's row
-    pixels: torch.Tensor  # int64: |c|
-    label: torch.Tensor  # int64
-    image: torch.Tensor  # int64: index of its image
-    id: torch.Tensor  # int64: its id in the map that was given
+    index: torch.Tensor  # int64 (N·H·W,): each pixel's cell in a table of `rows` × `lanes`; the last row: ignored
+    rows: int
+    lanes: int
+    row: torch.Tensor  # int64 (B,): the blob's row
+    pixels: torch.Tensor  # int64 (B,): |c|
+    label: torch.Tensor  # int64 (B,)
+    image: torch.Tensor  # int64 (B,): index of its image
+    id: torch.Tensor  # int64 (B,): its id in the map that was given
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,7 @@ class _Terms:
 
 
 def _terms(logits: torch.Tensor, found: _Blobs) -> _Terms:
-    log_p = logits.log_softmax(1, dtype=_precision(logits))
-    log_sum_p, sum_log_p = _SegmentSums.apply(log_p, found.segment, found.rows)
-    log_sum_p, sum_log_p = log_sum_p[found.row], sum_log_p[found.row]
+    log_sum_p, sum_log_p = _BlobSums.apply(logits.to(_precision(logits)), found)
     # mean prediction of each blob, Eq. 6, as a logarithm: (B, C)
     pixels = found.pixels[:, None].double()
     log_mean = log_sum_p - pixels.log()
@@ -110,56 +109,71 @@ def _precision(logits: torch.Tensor) -> torch.dtype:
     return torch.promote_types(logits.dtype, torch.float32)
 
 
-class _SegmentSums(torch.autograd.Function):
-    """log Σ_s exp x_k(s) and Σ_s x_k(s) over the pixels s of each segment, for each channel k.
+class _BlobSums(torch.autograd.Function):
+    """log Σ_s p_k(s) and Σ_s log p_k(s) over the pixels s of each blob, for p = softmax of (N, C, H, W) logits.
 
-    x: float (N, C, H, W). segment: int64 (N, H, W), below `rows`. Returns two float64 (rows, C); −inf and 0
-    where no pixel belongs to a row. Written by hand, one channel at a time, because the time goes into memory
-    traffic: autograd would hold six copies of x. Sums are float64: the rounding of 10⁴ float32 additions would
-    drown a small divergence.
+    Returns two float64 (B, C). Written by hand, one class at a time, because the time goes into memory traffic:
+    autograd would hold six tensors as large as the logits, this holds p. Sums are float64: the rounding of 10⁴
+    float32 additions would drown a small divergence.
     """
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, segment: torch.Tensor, rows: int):
-        peaks = _peaks(x, segment, rows)
-        # Neighbouring pixels add to different cells, or each addition would wait for the one before it.
-        lane = torch.arange(segment.shape[-1], device=x.device) % _LANES
-        cell = torch.add(lane, segment, alpha=_LANES).view(-1)
-        sum_exp, sum_x = torch.zeros(2, x.shape[1], rows * _LANES, dtype=torch.float64, device=x.device)
-        wide = torch.empty(segment.shape, dtype=torch.float64, device=x.device)
-        scaled = torch.empty_like(x)
-        for k, channel in enumerate(x.unbind(1)):
-            sum_x[k].scatter_add_(0, cell, wide.copy_(channel).view(-1))
-            torch.exp(channel - peaks[k][segment] if peaks.shape[1] > 1 else channel, out=scaled[:, k])
-            sum_exp[k].scatter_add_(0, cell, wide.copy_(scaled[:, k]).view(-1))
-        sum_exp, sum_x = (sums.view(-1, rows, _LANES).sum(2) for sums in (sum_exp, sum_x))
-        ctx.save_for_backward(scaled, segment, sum_exp)
-        return (sum_exp.log() + peaks).T, sum_x.T
+    def forward(ctx, logits: torch.Tensor, blobs: _Blobs):
+        log_p = logits.log_softmax(1)
+        peaks = _peaks(log_p, blobs)
+        p_scaled = log_p if peaks is None else torch.empty_like(log_p)  # in place where nothing underflows
+        sum_log_p, sum_p = log_p.new_zeros(2, log_p.shape[1], blobs.rows * blobs.lanes, dtype=torch.float64)
+        wide = torch.empty(len(logits), *logits.shape[2:], dtype=torch.float64, device=logits.device)
+        for k, x in enumerate(log_p.unbind(1)):
+            sum_log_p[k].scatter_add_(0, blobs.index, wide.copy_(x).view(-1))
+            y = torch.exp(
+                x if peaks is None else x - peaks[k].index_select(0, blobs.index).view(x.shape), out=p_scaled[:, k]
+            )
+            sum_p[k].scatter_add_(0, blobs.index, wide.copy_(y).view(-1))
+        sum_log_p, sum_p = (_of_blobs(table, blobs).sum(2) for table in (sum_log_p, sum_p))
+        ctx.blobs = blobs
+        ctx.save_for_backward(p_scaled if peaks is None else log_p.exp_(), p_scaled, sum_p)
+        log_sum_p = sum_p.log() if peaks is None else sum_p.log() + _of_blobs(peaks, blobs)[:, :, 0]
+        return log_sum_p.T, sum_log_p.T
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_log_sum: torch.Tensor, grad_sum: torch.Tensor):
-        scaled, segment, sum_exp = ctx.saved_tensors
-        index = segment.view(-1)
-        # d log Σ exp x / dx(s) = exp x(s) / Σ exp x
-        slope, offset = (grad_log_sum.T / sum_exp).to(scaled.dtype), grad_sum.T.to(scaled.dtype)
-        grad = torch.empty_like(scaled)
-        of_pixels = torch.empty(segment.shape, dtype=scaled.dtype, device=scaled.device)
-        for k in range(len(slope)):
-            torch.index_select(offset[k], 0, index, out=of_pixels.view(-1))
-            grad[:, k] = of_pixels
-            torch.index_select(slope[k], 0, index, out=of_pixels.view(-1))
-            grad[:, k].addcmul_(scaled[:, k], of_pixels)
-        return grad, None, None
+    def backward(ctx, grad_log_sum_p: torch.Tensor, grad_sum_log_p: torch.Tensor):
+        p, p_scaled, sum_p = ctx.saved_tensors
+        # the gradient by log p_k(s) is offset + p_k(s) · slope, both the same in the whole blob …
+        offset = _to_cells(grad_sum_log_p.T, ctx.blobs, p.dtype)
+        slope = _to_cells(grad_log_sum_p.T / sum_p, ctx.blobs, p.dtype)
+        grad = torch.empty_like(p)
+        of_pixels, slope_of_pixels, total = p.new_empty(3, len(p), *p.shape[2:])
+        total.zero_()
+        for k in range(p.shape[1]):
+            torch.index_select(offset[k], 0, ctx.blobs.index, out=of_pixels.view(-1))
+            torch.index_select(slope[k], 0, ctx.blobs.index, out=slope_of_pixels.view(-1))
+            total += torch.addcmul(of_pixels, p_scaled[:, k], slope_of_pixels, out=grad[:, k])
+        # … and by the logits, through log-softmax: g_k − p_k Σ_j g_j
+        return grad.addcmul_(p, total[:, None], value=-1), None
 
 
-def _peaks(x: torch.Tensor, segment: torch.Tensor, rows: int) -> torch.Tensor:
-    """Largest x of each channel and segment, (C, rows), for a log-sum-exp; zeros (C, 1) if nothing underflows."""
-    if x.amin() > _LOWEST_SAFE_LOG:
-        return x.new_zeros(x.shape[1], 1)
-    index = segment.view(1, -1).expand(x.shape[1], -1)
-    peaks = x.new_full((x.shape[1], rows), -torch.inf)
-    return peaks.scatter_reduce_(1, index, x.transpose(0, 1).flatten(1), "amax")
+def _of_blobs(table: torch.Tensor, blobs: _Blobs) -> torch.Tensor:
+    """The blobs' rows, (C, B, lanes), of a (C, rows × lanes) table."""
+    return table.view(len(table), blobs.rows, blobs.lanes)[:, blobs.row]
+
+
+def _to_cells(values: torch.Tensor, blobs: _Blobs, dtype: torch.dtype) -> torch.Tensor:
+    """A (C, rows × lanes) table of (C, B) values of blobs, the same in all lanes; zero for ignored pixels."""
+    table = values.new_zeros(len(values), blobs.rows, dtype=dtype)
+    table[:, blobs.row] = values.to(dtype)
+    return table.repeat_interleave(blobs.lanes, 1)
+
+
+def _peaks(log_p: torch.Tensor, blobs: _Blobs) -> torch.Tensor | None:
+    """Largest log p of each class in each blob, (C, rows × lanes), for a log-sum-exp; None if nothing underflows."""
+    if log_p.amin() > _LOWEST_SAFE_LOG:
+        return None
+    peaks = log_p.new_full((log_p.shape[1], blobs.rows * blobs.lanes), -torch.inf)
+    index = blobs.index.expand(len(peaks), -1)
+    peaks.scatter_reduce_(1, index, log_p.transpose(0, 1).flatten(1), "amax")
+    return peaks.view(len(peaks), blobs.rows, blobs.lanes).amax(2).repeat_interleave(blobs.lanes, 1)
 
 
 def _find(logits: torch.Tensor, labels: torch.Tensor, blobs: torch.Tensor) -> _Blobs:
@@ -187,24 +201,32 @@ def _find(logits: torch.Tensor, labels: torch.Tensor, blobs: torch.Tensor) -> _B
     image_index = torch.arange(images, device=blobs.device)
     span = max(last + 1, 1)
     if span <= size[0] * size[1]:
-        segment = blobs + image_index[:, None, None] * span
+        start = image_index * span  # each image's first number
         image = image_index.repeat_interleave(span)
         ids = torch.arange(span, device=blobs.device).repeat(images)
     else:
         values, blobs = torch.unique(blobs, return_inverse=True)
-        keys, segment = torch.unique(blobs + image_index[:, None, None] * len(values), return_inverse=True)
+        keys, blobs = torch.unique(blobs + image_index[:, None, None] * len(values), return_inverse=True)
+        start = torch.zeros_like(image_index)
         image, ids = keys // len(values), values[keys % len(values)]
-    segment = segment.contiguous() if used is None else segment.masked_fill(~used, len(ids)).contiguous()
+
+    rows = len(ids) * classes + 1
+    lanes = _LANES if rows * _LANES <= blobs.numel() else 1
+    lane = torch.arange(size[1], device=blobs.device) % lanes
+    index = torch.add(labels, blobs.long(), alpha=classes).contiguous()
+    torch.add(start[:, None, None] * (classes * lanes) + lane, index, alpha=lanes, out=index)
+    if used is not None:
+        index.masked_fill_(~used, (rows - 1) * lanes)
 
     # one histogram over blobs and labels gives size and label, and shows blobs of two labels
-    cells = torch.add(labels, segment, alpha=classes)
-    counts = torch.bincount(cells.flatten(), minlength=(len(ids) + 1) * classes).view(-1, classes)[:-1]
-    pixels, most = counts.sum(1), counts.amax(1)
-    if (torn := pixels != most).any():
-        b = int(torn.nonzero()[0])
+    index = index.view(-1)
+    counts = torch.bincount(index, minlength=rows * lanes).view(rows, lanes).sum(1)[:-1]
+    row = counts.nonzero()[:, 0]
+    number, label = row // classes, row % classes
+    if (torn := number[1:] == number[:-1]).any():
+        b = int(number[1:][torn][0])
         raise UserError(
             f"Expected one label in every blob, found two in blob {int(ids[b])} of image {int(image[b])} "
             "of the batch: make the blobs from these labels."
         )
-    row = pixels.nonzero()[:, 0]
-    return _Blobs(segment, len(ids) + 1, row, pixels[row], counts.argmax(1)[row], image[row], ids[row])
+    return _Blobs(index, rows, lanes, row, counts[row], label, image[number], ids[number])

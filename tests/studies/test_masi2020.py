@@ -204,6 +204,9 @@ def test_an_effect_is_the_difference_of_the_two_rows(small_run):
     assert claim.effect == pytest.approx(-float(np.diff(list(rows))[0]))
     assert claim.low <= claim.effect <= claim.high
     assert claim.published_effect == pytest.approx(3.53)
+    words = study.answer(parameters, store, ["parts-hair", "cofw-iou"])
+    assert f"{claim.effect:+.2f}".replace("-", "−") in words
+    assert "Not done." in words
 
 
 def test_the_published_effects_are_differences_of_published_cells():
@@ -227,7 +230,14 @@ def test_fidelity_finds_all_equal_but_the_receptive_field():
 
 def test_only_figures_whose_trials_are_finished_are_drawn(small_run):
     parameters, store, _, _ = small_run
-    assert set(pictures.drawn(parameters, store)) == {"figure 2", "figure 6"}
+    assert set(pictures.drawn(parameters, store)) == {"figure 2"}
+    assert set(pictures.drawn(settings.Parameters(seeds=1), store)) == {"figure 2", "figure 6"}
+
+
+@pytest.mark.parametrize("place", trials(SMOKE))
+def test_what_is_drawn_for_one_place_belongs_to_it(small_run, place):
+    drawn = pictures.drawn(settings.Parameters(seeds=1, tables=[place]), small_run[1])
+    assert {pictures.place_of(name) for name in drawn} <= {place}
 
 
 def test_the_pull_of_figure_3_is_weakest_on_wrong_pixels_without_the_second_term():

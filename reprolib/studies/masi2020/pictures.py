@@ -17,9 +17,10 @@ from reprolib.models import receptive_field
 from reprolib.models.encoder_decoder import EncoderDecoder
 from reprolib.statistics import bootstrap
 from reprolib.studies.masi2020 import settings as s
-from reprolib.studies.masi2020.plan import ALPHA, BETA
+from reprolib.studies.masi2020.plan import ALPHA, BETA, sweep_row, trials
 from reprolib.studies.masi2020.results import records_of
 from reprolib.studies.masi2020.scores import cofw_metrics
+from reprolib.studies.masi2020.systems import WATCHED_EPOCHS
 from reprolib.trials import Record, RunStore
 
 COFW = ("background", "face", "occlusion")
@@ -34,22 +35,33 @@ def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
     made = {
         "figure 1": lambda: _qualitative_cofw(arrays, faces=slice(0, 4)),
         "figure 2": lambda: _factorisation(arrays[s.CE_TRANSFER]),
-        "figure 4a": lambda: _sparsity_curves(records),
-        "figure 4b": lambda: _samples_of_beta(parameters, arrays),
+        "figure 4a": lambda: _while_training(arrays),
+        "figure 4b": lambda: _sparsity_curves(records),
+        "figure 4c": lambda: _samples_of_beta(parameters, arrays),
         "figure 5": lambda: _qualitative_cofw(arrays, faces=slice(4, 12)),
         "figure 6": lambda: _qualitative_parts(arrays),
         "extra A": lambda: _trade_off(parameters, records, store),
+        "extra B": lambda: _loss_curves(records),
     }
     needs = {
         "figure 1": (s.TEACHER, s.CE_FINETUNED, s.CONSENSUS_FINETUNED),
         "figure 2": (s.CE_TRANSFER,),
-        "figure 4a": (s.CE_FINETUNED,),
-        "figure 4b": (s.TEACHER, s.CE_FINETUNED),
+        "figure 4a": (s.TEACHER, f"{s.CE_FINETUNED}, watched", f"{s.CONSENSUS_FINETUNED}, watched"),
+        "figure 4b": (s.CE_FINETUNED, s.SAME_START),
+        "figure 4c": (s.TEACHER, s.CE_FINETUNED, s.SAME_START),
         "figure 5": (s.TEACHER, s.CE_FINETUNED, s.CONSENSUS_FINETUNED),
         "figure 6": (s.PARTS_BASELINE, s.PARTS_CONSENSUS),
         "extra A": (s.CE_FINETUNED, s.SAME_START),
+        "extra B": (s.CE_FINETUNED, *s.LOSS_ROWS),
     }
-    return {name: make() for name, make in made.items() if all(row in records for row in needs[name])}
+    plan = trials(parameters)
+    ready = [name for name in made if place_of(name) in plan and all(row in records for row in needs[name])]
+    return {name: made[name]() for name in ready}
+
+
+def place_of(figure: str) -> str:
+    """The paper's figure that a drawing is part of: "figure 4b" -> "figure 4"."""
+    return figure.rstrip("abc")
 
 
 def _tiles(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> list[np.ndarray]:
@@ -115,6 +127,21 @@ def _curve(records: list[Record], name: str) -> np.ndarray:
     return np.array([record.curves[name] for record in records])  # (seeds, epochs)
 
 
+def _while_training(arrays: Mapping[str, dict]) -> Figure:
+    """Figure 4a of the paper: two test faces while fine-tuning, cross-entropy above consensus."""
+    images, labels = (arrays[s.TEACHER][f"example_{name}"] for name in ("images", "labels"))
+    rows, titles = [], []
+    for face in (2, 6):
+        for name, label in ((s.CE_FINETUNED, "cross-entropy"), (s.CONSENSUS_FINETUNED, "consensus")):
+            shots = arrays[f"{name}, watched"]["snapshots"][:, face % len(images)]
+            image = images[face % len(images)]
+            truth = _tiles(image[None], labels[face % len(images)][None], COFW)
+            rows.append([image, *truth, *_tiles(np.repeat(image[None], len(shots), 0), shots, COFW)])
+            titles.append(label)
+    epochs = [f"epoch {epoch}" for epoch in WATCHED_EPOCHS[: len(shots)]]
+    return figures.image_grid(rows, titles, ["input", "annotation", *epochs], classes=COFW, tile=1.15)
+
+
 def _sparsity_curves(records: Mapping[str, list[Record]]) -> Figure:
     """Figure 4b of the paper: sparsity on test faces while fine-tuning, for cross-entropy and several β."""
     with figures.style():
@@ -133,13 +160,30 @@ def _sparsity_curves(records: Mapping[str, list[Record]]) -> Figure:
     return figure
 
 
+def _loss_curves(records: Mapping[str, list[Record]]) -> Figure:
+    """Face IoU and sparsity on test faces while fine-tuning with each loss from one and the same start."""
+    panels = {"test_iou_face": "face IoU (%)", "test_sparsity": "sparsity (components)"}
+    with figures.style():
+        figure, axes = plt.subplots(1, 2, figsize=(9, 4))
+        for ax, (curve, label) in zip(axes, panels.items(), strict=True):
+            for name in (s.CE_FINETUNED, *s.LOSS_ROWS):
+                values = _curve(records[name], curve)
+                figures.line_with_band(
+                    ax, np.arange(values.shape[1]), values.mean(0), values.min(0), values.max(0), name
+                )
+            ax.set(xlabel="epochs of fine-tuning", ylabel=label)
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=2)
+    return figure
+
+
 def _samples_of_beta(parameters: s.Parameters, arrays: Mapping[str, dict]) -> Figure:
     """Figure 4c of the paper: one row a face, one column a β."""
     images, labels = (arrays[s.TEACHER][f"example_{name}"][:5] for name in ("images", "labels"))
     columns = {"input": list(images), "annotation": _tiles(images, labels, COFW)}
     columns["cross-entropy"] = _tiles(images, arrays[s.CE_FINETUNED]["example_predictions"][:5], COFW)
     for beta in parameters.betas:
-        row = s.SAME_START if beta == BETA else f"α = {ALPHA:g}, β = {beta:g}"
+        row = sweep_row(ALPHA, beta)
         if row in arrays:
             columns[f"β = {beta:g}"] = _tiles(images, arrays[row]["example_predictions"][:5], COFW)
     return figures.image_grid(
@@ -192,29 +236,36 @@ def architecture() -> Figure:
 
 
 def receptive_field_map(*, size: int = 160) -> Figure:
-    """Which input pixels one classified pixel depends on, beside the 121 px that the paper states."""
-    pixel = (size // 2, size // 2)
-    gradient = receptive_field.gradient_map(EncoderDecoder(width=8), size, pixel)
-    rows, columns = np.nonzero(gradient)
-    field, middle = np.ptp(rows) + 1, (np.mean([columns.min(), columns.max()]), np.mean([rows.min(), rows.max()]))
+    """The input pixels that a classified pixel depends on, for two output phases, beside the paper's 121 px."""
     with figures.style():
-        figure, ax = plt.subplots(figsize=(4.6, 4.2))
-        shown = ax.imshow(np.log10(np.where(gradient > 0, gradient, np.nan)), cmap="viridis")
-        figure.colorbar(shown, label="log₁₀ |gradient|")
-        for side, colour, label in ((121, "#D55E00", "121 px (paper)"), (field, "#000000", f"{field} px (measured)")):
-            corner = (middle[0] - side / 2, middle[1] - side / 2)
-            ax.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=1.6, label=label))
-        ax.set(xlabel="input column (px)", ylabel="input row (px)")
-        ax.grid(False)
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+        figure, axes = plt.subplots(1, 2, figsize=(8.4, 4.2), sharey=True)
+        for ax, phase in zip(axes, (0, 1), strict=True):
+            pixel = (size // 2 + phase, size // 2 + phase)
+            gradient = receptive_field.gradient_map(EncoderDecoder(width=8), size, pixel)
+            rows, columns = np.nonzero(gradient)
+            field = np.ptp(rows) + 1
+            middle = (np.mean([columns.min(), columns.max()]), np.mean([rows.min(), rows.max()]))
+            shown = ax.imshow(np.log10(np.where(gradient > 0, gradient, np.nan)), cmap="viridis", vmin=-10, vmax=-2)
+            for side, colour, label in (
+                (121, "#D55E00", "121 px (paper)"),
+                (field, "#000000", f"{field} px (measured)"),
+            ):
+                corner = (middle[0] - side / 2, middle[1] - side / 2)
+                ax.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=1.6, label=label))
+            ax.set(xlabel="input column (px)", title=f"output pixel {pixel[0]} mod 4 = {pixel[0] % 4}")
+            ax.grid(False)
+            ax.legend(loc="lower center", ncols=2, fontsize=8)
+        axes[0].set_ylabel("input row (px)")
+        figure.colorbar(shown, ax=axes, label="log₁₀ |gradient|")
     return figure
 
 
 def intuition() -> Figure:
-    """Figure 3: what both losses ask of a pixel, on one toy blob of which a quarter is predicted wrongly.
+    """Figure 3: what both losses ask of a pixel, on two toy blobs, face and background, with wrong pixels in both.
 
-    Left: a face with a hole. Then the gradient of each loss with respect to the right class's logit: cross-entropy
-    treats each pixel alone; consensus also pulls on the pixels that are right, because they are not yet alike.
+    Left: a face with a hole and a stray pixel, and a stray pixel outside. Then the gradient of each loss with respect
+    to the right class's logit: cross-entropy treats each pixel alone; consensus also pulls on the pixels that are
+    right, because they are not yet alike.
     """
     labels = torch.zeros(1, 24, 24, dtype=torch.long)
     labels[:, 4:20, 4:20] = 1

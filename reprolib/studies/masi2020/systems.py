@@ -33,7 +33,9 @@ from reprolib.training import Batch, Schedule, images_per_second, make_fabric, p
 from reprolib.trials import Context, Outcome, Trial
 
 FINAL_LR = 1e-5  # Sec. 4.1
-CURVE_FACES = 100  # test faces on which the sparsity is followed during training (Figure 4b)
+TEACHER_BATCH, FINETUNE_BATCH = 16, 32  # the paper's 128 would give one and four steps an epoch on so few faces
+CURVE_FACES = 100  # the first test faces: sparsity and IoU are followed on them during training (Figure 4b)
+WATCHED_EPOCHS = (0, 1, 2, 4, 8, 16, 32, 64)  # after which Figure 4a shows the predictions; 0: before fine-tuning
 EXAMPLES = 12  # test faces whose predictions are kept for the pictures
 
 
@@ -41,13 +43,16 @@ def execute(trial: Trial, context: Context) -> Outcome:
     """Train the trial's system and score it on the test faces; every random number follows from `trial.seed`."""
     p = trial.params
     if p["stage"] == "constant":
-        return _score_cofw(_EverythingIsFace(), {}, p, context)
+        outcome = _score_cofw(_EverythingIsFace(), {}, p, context)
+        outcome.arrays |= _people(p, context)
+        return outcome
     if p["stage"] == "teacher":
         return _score_cofw(*_teacher(p, trial.seed, context, occluded=p["task"] == "teacher_occluded"), p, context)
     if p["stage"] == "transfer":
         model, curves = _transferred(p, trial.seed, context, loss=p["loss"])
         outcome = _score_cofw(model, curves, p, context)
-        outcome.arrays |= _figure_2(p, trial.seed, context)
+        if p["loss"] == "cross_entropy":  # the pseudo-labels are the same for both losses
+            outcome.arrays |= _figure_2(p, trial.seed, context)
         return outcome
 
     start = None if p["start"] == "random" else _transferred(p, trial.seed, context, loss=p["start"])[0]
@@ -174,13 +179,12 @@ def _teacher(p: Mapping, seed: int, context: Context, *, occluded: bool) -> tupl
 
     def fit(model: nn.Module) -> dict:
         faces = faces_of.teacher_faces(p, context.data_root, occluded=occluded)
-        # VGG-16 has no normalisation: the encoder-decoder's rate would kill its rectifiers.
-        rate = 0.3 * p["pretrain_lr"]
+        rate = s.FCN_RATE * p["pretrain_lr"]
         return train(
             model,
             _batch(faces.images, faces.labels, blobs_from_labels(faces.labels)),
             _loss("cross_entropy", p),
-            schedule=Schedule(p["teacher_epochs"], p["batch_size"], rate, rate),
+            schedule=Schedule(p["teacher_epochs"], min(p["batch_size"], TEACHER_BATCH), rate, rate),
             fabric=make_fabric(context.device),
             seed=seed,
             augment=lambda batch, g: _elsewhere(_move(_flip(batch, g), g), g),
@@ -266,7 +270,7 @@ def _fit_supervised(
         model,
         _batch(faces.images, faces.labels, blobs),
         _loss(p["loss"], p),
-        schedule=Schedule(p["epochs"], p["batch_size"], p["lr"], p["final_lr"]),
+        schedule=Schedule(p["epochs"], min(p["batch_size"], FINETUNE_BATCH), p["lr"], p["lr"]),
         fabric=make_fabric(context.device),
         seed=seed,
         augment=_flip if p["regularised"] else None,
@@ -279,8 +283,12 @@ def _supervised_cofw(model: nn.Module, p: Mapping, seed: int, context: Context) 
     followed = test.subset(range(min(CURVE_FACES, len(test))))
     inputs = _inputs(followed.images)
 
+    snapshots = []
+
     def test_curve(network: nn.Module, epoch: int) -> dict[str, float]:
         found = predict(network, inputs)
+        if p.get("watched") and epoch + 1 in WATCHED_EPOCHS:
+            snapshots.append(predict(network, _inputs(test.images[_chosen(test)])))
         merged = metrics.sparsity(found == FACE, followed.labels == FACE)
         return {
             "test_sparsity": merged.mean(),
@@ -293,7 +301,10 @@ def _supervised_cofw(model: nn.Module, p: Mapping, seed: int, context: Context) 
     before = test_curve(model.to(context.device), -1)
     curves = _fit_supervised(model, faces, blobs, p, seed, context, each_epoch=test_curve)
     curves |= {name: [float(before[name]), *curves[name]] for name in before}
-    return _score_cofw(model, curves, p, context)
+    outcome = _score_cofw(model, curves, p, context)
+    if snapshots:
+        outcome.arrays["snapshots"] = np.stack(snapshots)  # (times, faces, H, W)
+    return outcome
 
 
 def _face_confusion(found: np.ndarray, faces: FaceSet) -> np.ndarray:
@@ -314,8 +325,8 @@ def _score_cofw(model: nn.Module, curves: dict, p: Mapping, context: Context) ->
     if p["stage"] not in ("teacher", "constant"):  # a binary teacher has no occlusion class
         arrays["sparsity_3"] = metrics.sparsity(found, test.labels)
         scores["sparsity_3"] = arrays["sparsity_3"].mean()
-    fps = images_per_second(model, inputs)
-    return Outcome(_floats(scores), curves, arrays, {"images_per_second": fps})
+    speed = {} if p["stage"] == "constant" else {"images_per_second": images_per_second(model, inputs)}
+    return Outcome(_floats(scores), curves, arrays, speed)
 
 
 def _supervised_parts(model: nn.Module, p: Mapping, seed: int, context: Context) -> Outcome:
@@ -354,7 +365,7 @@ def _floats(scores: Mapping) -> dict[str, float]:
 
 def _examples(found: np.ndarray, test: FaceSet, p: Mapping) -> dict[str, np.ndarray]:
     """Predictions on a few test faces, evenly spaced; the faces themselves beside one system of each task."""
-    chosen = np.linspace(0, len(test) - 1, min(EXAMPLES, len(test))).astype(int)
+    chosen = _chosen(test)
     arrays = {"example_predictions": found[chosen]}
     shows_faces = p["system"] in (s.TEACHER, s.PARTS_BASELINE) and p["data"] != "paper"
     if shows_faces:
@@ -362,8 +373,22 @@ def _examples(found: np.ndarray, test: FaceSet, p: Mapping) -> dict[str, np.ndar
     return arrays
 
 
+def _chosen(test: FaceSet) -> np.ndarray:
+    return np.linspace(0, len(test) - 1, min(EXAMPLES, len(test))).astype(int)
+
+
+def _people(p: Mapping, context: Context) -> dict[str, np.ndarray]:
+    """Who is who on the test faces of both tasks, as numbers: faces of one person are no independent evidence."""
+    large = s.SCALES[p["profile"]].large_size
+    tests = {
+        "people_cofw": faces_of.cofw_faces(p, context.data_root)[1],
+        "people_parts": faces_of.part_label_faces(p, context.data_root, large_size=large)[1],
+    }
+    return {name: np.unique(test.persons or test.names, return_inverse=True)[1] for name, test in tests.items()}
+
+
 def _figure_2(p: Mapping, seed: int, context: Context) -> dict[str, np.ndarray]:
-    """Four faces of the COFW training set through §3.1, panel by panel."""
+    """A few faces that the teacher has not seen through §3.1, panel by panel."""
     if p["data"] == "paper":
         return {}
     teacher, _ = _teacher(p, seed, context, occluded=False)
