@@ -227,6 +227,16 @@ show_figure("extra B", "Test scores while fine-tuning with each loss; bands are 
 show_table("extra B", "Other losses at equal cost, all fine-tuned from the cross-entropy transfer.")
 
 # %% [markdown]
+# ### Slow or bad?
+#
+# After a fixed number of steps a loss may look bad because it is slow. The same start, trained four times as long:
+
+# %% tags=["hide-input"]
+show_figure("extra C", "Test scores while fine-tuning four times as long; bands are ranges over seeds.", ".svg")
+show_table("extra C", "The same in numbers.")
+answer("long", "long-sparsity", "long-beta")
+
+# %% [markdown]
 # ### The trade-off of α and β
 #
 # Adam does not see the scale of a loss, so only β / α decides: α = 1, β = 0 must repeat α = 10, β = 0.

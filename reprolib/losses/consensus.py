@@ -121,14 +121,14 @@ class _BlobSums(torch.autograd.Function):
     def forward(ctx, logits: torch.Tensor, blobs: _Blobs):
         log_p = logits.log_softmax(1)
         peaks = _peaks(log_p, blobs)
-        p_scaled = log_p if peaks is None else torch.empty_like(log_p)  # in place where nothing underflows
+        p_scaled = log_p if peaks is None else torch.empty_like(log_p)  # in place if nothing underflows
         sum_log_p, sum_p = log_p.new_zeros(2, log_p.shape[1], blobs.rows * blobs.lanes, dtype=torch.float64)
         wide = torch.empty(len(logits), *logits.shape[2:], dtype=torch.float64, device=logits.device)
         for k, x in enumerate(log_p.unbind(1)):
             sum_log_p[k].scatter_add_(0, blobs.index, wide.copy_(x).view(-1))
-            y = torch.exp(
-                x if peaks is None else x - peaks[k].index_select(0, blobs.index).view(x.shape), out=p_scaled[:, k]
-            )
+            if peaks is not None:
+                x = x - peaks[k].index_select(0, blobs.index).view(x.shape)
+            y = torch.exp(x, out=p_scaled[:, k])
             sum_p[k].scatter_add_(0, blobs.index, wide.copy_(y).view(-1))
         sum_log_p, sum_p = (_of_blobs(table, blobs).sum(2) for table in (sum_log_p, sum_p))
         ctx.blobs = blobs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,7 +41,8 @@ def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
         "figure 5": lambda: _qualitative_cofw(arrays, faces=slice(4, 12)),
         "figure 6": lambda: _qualitative_parts(arrays),
         "extra A": lambda: _trade_off(parameters, records, store),
-        "extra B": lambda: _loss_curves(records),
+        "extra B": lambda: _loss_curves(records, (s.CE_FINETUNED, *s.LOSS_ROWS)),
+        "extra C": lambda: _loss_curves(records, (s.CE_LONG, *map(s.long_row, s.LONG_BETAS))),
     }
     needs = {
         "figure 1": (s.TEACHER, s.CE_FINETUNED, s.CONSENSUS_FINETUNED),
@@ -53,6 +54,7 @@ def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
         "figure 6": (s.PARTS_BASELINE, s.PARTS_CONSENSUS),
         "extra A": (s.CE_FINETUNED, s.SAME_START),
         "extra B": (s.CE_FINETUNED, *s.LOSS_ROWS),
+        "extra C": (s.CE_LONG, *map(s.long_row, s.LONG_BETAS)),
     }
     plan = trials(parameters)
     ready = [name for name in made if place_of(name) in plan and all(row in records for row in needs[name])]
@@ -160,13 +162,13 @@ def _sparsity_curves(records: Mapping[str, list[Record]]) -> Figure:
     return figure
 
 
-def _loss_curves(records: Mapping[str, list[Record]]) -> Figure:
-    """Face IoU and sparsity on test faces while fine-tuning with each loss from one and the same start."""
+def _loss_curves(records: Mapping[str, list[Record]], rows: Sequence[str]) -> Figure:
+    """Face IoU and sparsity on test faces while fine-tuning, row by row, from one and the same start."""
     panels = {"test_iou_face": "face IoU (%)", "test_sparsity": "sparsity (components)"}
     with figures.style():
         figure, axes = plt.subplots(1, 2, figsize=(9, 4))
         for ax, (curve, label) in zip(axes, panels.items(), strict=True):
-            for name in (s.CE_FINETUNED, *s.LOSS_ROWS):
+            for name in rows:
                 values = _curve(records[name], curve)
                 figures.line_with_band(
                     ax, np.arange(values.shape[1]), values.mean(0), values.min(0), values.max(0), name

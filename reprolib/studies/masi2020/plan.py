@@ -47,6 +47,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         "figure 6": [t for t in ablation if t.name in (s.PARTS_BASELINE, s.PARTS_CONSENSUS)],
         "extra A": sweep + [t for t in table_1 if t.name == s.CE_FINETUNED],
         "extra B": losses + [t for t in table_1 if t.name in (s.CE_TRANSFER, s.CE_FINETUNED)],
+        "extra C": per_seed(_long_rows(scale)),
     }
     return select(plan, parameters.tables)
 
@@ -122,6 +123,13 @@ def _sweep_rows(scale: s.Scale, alphas, betas) -> dict[str, dict]:
         for alpha in alphas
         for beta in betas
     }
+
+
+def _long_rows(scale: s.Scale) -> dict[str, dict]:
+    """Table C: fine-tuning until little changes, to tell a slow loss from a bad one."""
+    rows = {s.CE_LONG: _tuned_on_cofw(scale, "cross_entropy")}
+    rows |= {s.long_row(beta): _tuned_on_cofw(scale, "consensus") | {"beta": beta} for beta in s.LONG_BETAS}
+    return {name: row | {"epochs": 4 * scale.finetune_epochs} for name, row in rows.items()}
 
 
 def _watched_rows(scale: s.Scale) -> dict[str, dict]:

@@ -46,7 +46,7 @@ def records_of(parameters: s.Parameters, store: RunStore) -> dict[str, list[Reco
 
 
 def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]:
-    """Every table of the paper with ours beside it, and the two that go beyond it ("extra A", "extra B")."""
+    """Every table of the paper with ours beside it, and the two that go beyond it ("extra A" to "extra C")."""
     records = records_of(parameters, store)
     plan = trials(parameters)
 
@@ -68,6 +68,7 @@ def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]
         "table 4": lambda: _beside("4", ours_of_parts(four), TABLE_4),
         "extra A": lambda: _summary(rows("extra A")),
         "extra B": lambda: _summary(rows("extra B")),
+        "extra C": lambda: _summary(rows("extra C")),
     }
     return {place: make() for place, make in made.items() if place in plan}
 
@@ -192,6 +193,12 @@ QUESTIONS = (
                "Table 3", s.PARTS_SAME_START, s.PARTS_BASELINE, "sparsity", None, **COMPONENTS),
     Comparison("parts-control", "And with the same dropout and flips?",
                "Table 3", s.PARTS_CONSENSUS_REG, s.PARTS_BASELINE_REG, "iou_mean", None),
+    Comparison("long", "Trained four times as long, does consensus fine-tune better than cross-entropy?",
+               "extra C", s.long_row(BETA), s.CE_LONG, "iou_face", None),
+    Comparison("long-sparsity", "…and less sparsely?",
+               "extra C", s.long_row(BETA), s.CE_LONG, "sparsity", None, **COMPONENTS),
+    Comparison("long-beta", "Trained four times as long, does a larger β give less sparse masks (20 against 0)?",
+               "extra C", s.long_row(s.LONG_BETAS[-1]), s.long_row(s.LONG_BETAS[0]), "sparsity", None, **COMPONENTS),
     Comparison("released", "Eq. 8 as printed against the authors' released form?",
                "extra B", s.SAME_START, "Struct. via con., same start, released form", "iou_face", None),
     Comparison("released-sparsity", "…and for sparsity?",

@@ -105,6 +105,15 @@ LOSS_ROWS = {
     "Struct. via con., same start, released form": "consensus_batch_pooled",
 }
 
+# The same start again, fine-tuned four times as long.
+LONG_BETAS = (0.0, 5.0, 20.0)
+CE_LONG = "Softmax+CE, four times as long"
+
+
+def long_row(beta: float) -> str:
+    return f"consensus, β = {beta:g}, four times as long"
+
+
 NO_CODE = "quoted: no public training code, and its training data are not public"
 CRF = "quoted: a random field on top of another network, which the method under test does without"
 GAN = "quoted: an adversarial baseline from another paper's study, without public training code"
@@ -116,7 +125,7 @@ SYSTEMS: dict[str, str | None] = {
             CE_TRANSFER, CE_FINETUNED, CE_REGULARISED,
             CONSENSUS_TRANSFER, CONSENSUS_FINETUNED, CONSENSUS_REGULARISED, COFW_FCN, COFW_UNET,
             PARTS_BASELINE, PARTS_CONSENSUS, PARTS_BASELINE_REG, PARTS_CONSENSUS_REG, PARTS_SAME_START, PARTS_RELEASED,
-            PARTS_FCN, PARTS_UNET, *LOSS_ROWS,
+            PARTS_FCN, PARTS_UNET, *LOSS_ROWS, CE_LONG, *map(long_row, LONG_BETAS),
         ]
     ),
     **dict.fromkeys(
