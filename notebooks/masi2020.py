@@ -104,6 +104,9 @@ def answer(*ids):
 # were still falling steeply.
 
 # %% tags=["hide-input"]
+answer("control", "control-sparsity", "same-start", "same-start-sparsity", "balance", "long", "long-sparsity")
+
+# %% tags=["hide-input"]
 done = {name: [place for place, needed in plan[name].items() if all(map(store.get, needed))] for name in sources}
 lines = "".join(f"<li>{name}: {', '.join(places)}</li>" for name, places in done.items())
 display(HTML(f"<p>Finished on this page, {profile} profile:</p><ul>{lines}</ul>"))

@@ -9,9 +9,9 @@
 #   reasoning {cite:p}`yang2023`, interlinked networks for face parsing {cite:p}`yin2020`, face masks in
 #   video {cite:p}`wang2018`, graph networks for lip reading {cite:p}`sheng2021`. One after the other: the
 #   first is here, four are still to come.
-# - **One page a paper.** A question, a folded cell of code, a table or picture, one sentence of answer.
-#   Ours stands beside the published number, with the spread over seeds. Each page ends with verdicts and
-#   with what we found odd.
+# - **One page a paper.** It begins with the verdicts. Then come question, folded code, table or picture, and an
+#   answer computed from the records. Ours stands beside the published number, with the spread over seeds. It
+#   ends with what differs between the paper, its released code and us.
 # - **One world of synthetic faces**, [facesynth](facesynth.ipynb), and real faces that anyone can get. The
 #   papers' own datasets need a registration; loaders for them are here, their pictures are not.
 #

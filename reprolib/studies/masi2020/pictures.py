@@ -214,7 +214,7 @@ def _trade_off(parameters: s.Parameters, records: Mapping[str, list[Record]], st
                 ax.annotate(f"β={beta:g}", (sparsity.point, iou.point), (4, 4), textcoords="offset points", fontsize=8)
         sparsity, iou = _point(records[s.CE_FINETUNED], store)
         ax.plot(sparsity.point, iou.point, "k*", markersize=12, label="cross-entropy")
-        ax.set(xlabel="sparsity (components)", ylabel="face IoU (%)")
+        ax.set(xlabel="sparsity (components)", ylabel="face IoU (%)", xscale="log")
         ax.legend()
     return figure
 
