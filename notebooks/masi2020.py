@@ -84,9 +84,10 @@ def show_figure(name, title, suffix=".png"):
 
 
 def answer(*ids):
-    """One sentence per data source with the effects behind a section's question."""
+    """The effects behind a section's question, from the records of each data source."""
     for source, p in sources.items():
-        display(HTML(f"<p><strong>Answer, {source} data.</strong> {study.answer(p, store, ids)}</p>"))
+        lines = "".join(f"<li>{line}</li>" for line in study.answers(p, store, ids))
+        display(HTML(f"<p><strong>Answer, {source} data, {profile} profile:</strong></p><ul>{lines}</ul>"))
 
 
 # %% [markdown]
@@ -116,8 +117,9 @@ claims = {name: study.claims(p, store) for name, p in sources.items()}
 everything = [claim for of_source in claims.values() for claim in of_source]
 display(HTML(report.to_html(report.verdict_counts(everything), "How many claims have which verdict.")))
 for name, of_source in claims.items():
-    title = f"Claims of the paper, tested on {name} data ({profile} profile); effects are differences of two systems."
-    display(HTML(report.to_html(report.verdict_table(of_source), title)))
+    title = f"Claims of the paper on {name} data, {profile} profile, {max(c.seeds for c in of_source)} seeds."
+    shown = report.verdict_table(of_source).set_index("claim")[["verdict", "ours", "95 % interval", "paper", "place"]]
+    display(HTML(report.to_html(shown.rename_axis(None), title)))
 
 # %% tags=["hide-input"]
 for number, figure in enumerate(pictures.effects(everything), start=1):

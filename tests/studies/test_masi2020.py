@@ -204,7 +204,7 @@ def test_an_effect_is_the_difference_of_the_two_rows(small_run):
     assert claim.effect == pytest.approx(-float(np.diff(list(rows))[0]))
     assert claim.low <= claim.effect <= claim.high
     assert claim.published_effect == pytest.approx(3.53)
-    words = study.answer(parameters, store, ["parts-hair", "cofw-iou"])
+    words = " ".join(study.answers(parameters, store, ["parts-hair", "cofw-iou"]))
     assert f"{claim.effect:+.2f}".replace("-", "−") in words
     assert "Not done." in words
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from reprolib.datasets import cofw, fasseg, part_labels, talkingfaces
 from reprolib.errors import UserError
 from reprolib.studies.masi2020.plan import trials
-from reprolib.studies.masi2020.results import answer, claims, fidelity, questions, tables
+from reprolib.studies.masi2020.results import answers, claims, fidelity, questions, tables
 from reprolib.studies.masi2020.settings import SYSTEMS, Parameters
 from reprolib.studies.masi2020.systems import execute
 
 __all__ = [
     "SYSTEMS",
     "Parameters",
-    "answer",
+    "answers",
     "check_data",
     "claims",
     "execute",

@@ -36,7 +36,7 @@ def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
         "figure 1": lambda: _qualitative_cofw(arrays, faces=slice(0, 4)),
         "figure 2": lambda: _factorisation(arrays[s.CE_TRANSFER]),
         "figure 4a": lambda: _while_training(arrays),
-        "figure 4b": lambda: _sparsity_curves(records),
+        "figure 4b": lambda: _sparsity_curves(parameters, records),
         "figure 4c": lambda: _samples_of_beta(parameters, arrays),
         "figure 5": lambda: _qualitative_cofw(arrays, faces=slice(4, 12)),
         "figure 6": lambda: _qualitative_parts(arrays),
@@ -144,19 +144,17 @@ def _while_training(arrays: Mapping[str, dict]) -> Figure:
     return figures.image_grid(rows, titles, ["input", "annotation", *epochs], classes=COFW, tile=1.15)
 
 
-def _sparsity_curves(records: Mapping[str, list[Record]]) -> Figure:
+def _sparsity_curves(parameters: s.Parameters, records: Mapping[str, list[Record]]) -> Figure:
     """Figure 4b of the paper: sparsity on test faces while fine-tuning, for cross-entropy and several β."""
+    rows = {s.CE_FINETUNED: "cross-entropy"}
+    rows |= {sweep_row(ALPHA, beta): f"consensus, β = {beta:g}" for beta in parameters.betas}
     with figures.style():
         figure, ax = plt.subplots(figsize=(6.4, 3.8))
-        for name, of_seeds in records.items():
-            p = of_seeds[0].trial.params
-            follows_beta = p["loss"] == "consensus" and p["start"] == "cross_entropy" and p["alpha"] == ALPHA
-            if not follows_beta and name != s.CE_FINETUNED:
-                continue
-            curve = _curve(of_seeds, "test_sparsity")
-            label = f"consensus, β = {p['beta']:g}" if follows_beta else "cross-entropy"
-            epochs = np.arange(curve.shape[1])
-            figures.line_with_band(ax, epochs, curve.mean(0), curve.min(0), curve.max(0), label)
+        for name, label in rows.items():
+            if name in records:
+                curve = _curve(records[name], "test_sparsity")
+                epochs = np.arange(curve.shape[1])
+                figures.line_with_band(ax, epochs, curve.mean(0), curve.min(0), curve.max(0), label)
         ax.set(xlabel="epochs of fine-tuning", ylabel="sparsity (components too many or too few)")
         ax.legend(ncols=2)
     return figure
@@ -199,16 +197,12 @@ def _trade_off(parameters: s.Parameters, records: Mapping[str, list[Record]], st
         figure, ax = plt.subplots(figsize=(6.4, 4.2))
         for alpha, marker in zip(parameters.alphas, "osD^v", strict=False):
             rows = {
-                of_seeds[0].trial.params["beta"]: of_seeds
-                for of_seeds in records.values()
-                if (p := of_seeds[0].trial.params)["loss"] == "consensus"
-                and p["start"] == "cross_entropy"
-                and p["alpha"] == alpha
+                beta: records[name] for beta in sorted(parameters.betas) if (name := sweep_row(alpha, beta)) in records
             }
-            points = [_point(of_seeds, store) for _, of_seeds in sorted(rows.items())]
+            points = [_point(of_seeds, store) for of_seeds in rows.values()]
             x, y = ([point[i].point for point in points] for i in (0, 1))
             (line,) = ax.plot(x, y, marker=marker, label=f"consensus, α = {alpha:g}")
-            for beta, (sparsity, iou) in zip(sorted(rows), points, strict=True):
+            for beta, (sparsity, iou) in zip(rows, points, strict=True):
                 ax.plot([sparsity.low, sparsity.high], [iou.point] * 2, color=line.get_color(), linewidth=0.7)
                 ax.plot([sparsity.point] * 2, [iou.low, iou.high], color=line.get_color(), linewidth=0.7)
                 ax.annotate(f"β={beta:g}", (sparsity.point, iou.point), (4, 4), textcoords="offset points", fontsize=8)

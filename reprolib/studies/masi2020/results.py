@@ -109,6 +109,12 @@ def _summary(rows: Mapping[str, list[Record]]) -> pd.DataFrame:
 # --- claims ------------------------------------------------------------------------------------------
 
 
+SCORES = {
+    "iou_face": "face IoU", "recall_all": "mean recall", "sparsity": "sparsity", "iou_hair": "hair IoU",
+    "iou_mean": "mean IoU", "accuracy_sp": "superpixel accuracy",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A sentence about row `a` against row `b` in one score; `effect` is the paper's, None where it prints none."""
@@ -231,21 +237,19 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index("question")
 
 
-def answer(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> str:
-    """What the named claims and questions came to, one after the other, in words and numbers from the records."""
+def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
+    """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records."""
     records, arrays = records_of(parameters, store), _Arrays(store)
     by_id = {c.id: c for c in (*CLAIMS, *QUESTIONS, _beta_comparison(parameters))}
-    return " ".join(_in_words(by_id[name], _compare(by_id[name], records, arrays)) for name in ids)
+    return [_in_words(by_id[name], _compare(by_id[name], records, arrays)) for name in ids]
 
 
 def _in_words(c: Comparison, found: Interval | None) -> str:
     if found is None:
-        return f"{c.statement} Not done."
-    what = {"sparsity": "sparsity"}.get(c.score, c.score.replace("_", " "))
-    clear = found.low > 0 or found.high < 0
-    sure = "" if clear else ", an interval that holds zero"
-    numbers = f"{found.point:+.2f} {c.unit} ({found.low:+.2f} … {found.high:+.2f}{sure})".replace("-", "−")
-    return f"<em>{c.statement}</em> {what}: {numbers}."
+        return f"{c.statement} <em>Not done.</em>"
+    sure = "" if found.low > 0 or found.high < 0 else ": it may be nothing"
+    numbers = f"{found.point:+.2f} {c.unit} ({found.low:+.2f} to {found.high:+.2f}{sure})".replace("-", "−")
+    return f"{c.statement} <em>{SCORES[c.score]} {numbers}</em>"
 
 
 class _Arrays:
