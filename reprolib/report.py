@@ -181,10 +181,10 @@ def to_html(table: pd.DataFrame, caption: str) -> str:
 
     Wide tables scroll sideways within their own frame on a phone.
     """
-    body = table.to_html(border=0, escape=True, classes="results", na_rep=ABSENT)
-    opening = body[: body.index(">") + 1]
-    body = body.replace(opening, f"{opening}\n  <caption>{escape(caption)}</caption>", 1)
-    return f'<div class="results" style="overflow-x: auto">\n{body}\n</div>'
+    body = table.to_html(border=0, escape=True, classes="results", na_rep=ABSENT).replace(" ± ", "&nbsp;±&nbsp;")
+    # The caption stands outside the frame that scrolls, or it would be as wide as the table.
+    title = f"<figcaption><strong>{escape(caption)}</strong></figcaption>"
+    return f'<figure class="results">{title}\n<div style="overflow-x: auto">\n{body}\n</div></figure>'
 
 
 def verdict_table(claims: Sequence[Claim]) -> pd.DataFrame:

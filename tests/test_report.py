@@ -196,7 +196,7 @@ def test_a_table_becomes_html_with_its_provenance_and_no_colour_of_its_own():
     caption = report.provenance(data="synthetic", profile="cpu", seeds=3, device="CPU", records=12)
     html = report.to_html(pd.DataFrame({"IoU < 1": ["0.5"]}, index=["a & b"]), caption)
     assert caption == "Data: synthetic; profile: cpu; seeds: 3; device: CPU; made from 12 records."
-    assert f"<caption>{caption}</caption>" in html
+    assert f"<figcaption><strong>{caption}</strong></figcaption>" in html
     assert "a &amp; b" in html
     assert "IoU &lt; 1" in html
     assert "color" not in html
