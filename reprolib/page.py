@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from reprolib import figures, report
 from reprolib.trials import Record
 
-EMBEDDED_WIDTH = 800  # pixels, about what a page shows; a page may have 2 MB in all
+EMBEDDED_WIDTH = 720  # pixels, about what a page shows; a page may have 2 MB in all
 
 
 def show_table(table: pd.DataFrame, caption: str, *, path: Path) -> None:
