@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import lightning
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from reprolib.errors import UserError
 
 Batch = Mapping[str, Tensor]
+AfterEpoch = Callable[[Callable[[], float] | None], None]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,42 @@ class Schedule:
     lr: float
     final_lr: float
     patience: int = 2
+
+    def optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Adam over all parameters."""
+        return torch.optim.Adam(model.parameters(), lr=self.lr)
+
+    def after_epoch(self, optimiser: torch.optim.Optimizer) -> AfterEpoch:
+        """What to call after each epoch; it asks for the validation score where the rate can drop at all."""
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimiser, mode="max", factor=0.1, patience=self.patience, min_lr=self.final_lr
+        )
+
+        def step(score: Callable[[], float] | None) -> None:
+            if score is not None and self.final_lr < self.lr:
+                plateau.step(score())
+
+        return step
+
+
+@dataclass(frozen=True)
+class CosineSchedule:
+    """How long and how fast to train with AdamW: `lr` falls along a cosine to `final_lr` (yang2023 Sec. IV-A3)."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    final_lr: float
+    weight_decay: float
+
+    def optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
+        """AdamW over all parameters."""
+        return torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+
+    def after_epoch(self, optimiser: torch.optim.Optimizer) -> AfterEpoch:
+        """What to call after each epoch; no validation score is asked for."""
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=self.epochs, eta_min=self.final_lr)
+        return lambda score: cosine.step()
 
 
 def make_fabric(device: str, *, devices: int = 1, strategy: str = "auto") -> lightning.Fabric:
@@ -51,7 +89,7 @@ def train(
     data: Batch,
     loss: Callable[[Tensor, Batch], Tensor],
     *,
-    schedule: Schedule,
+    schedule: Schedule | CosineSchedule,
     fabric: lightning.Fabric,
     seed: int,
     augment: Callable[[Batch, torch.Generator], Batch] | None = None,
@@ -65,11 +103,8 @@ def train(
     Raises UserError as soon as the loss is not finite.
     """
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.lr)
-    model, optimiser = fabric.setup(model, optimiser)
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimiser, mode="max", factor=0.1, patience=schedule.patience, min_lr=schedule.final_lr
-    )
+    model, optimiser = fabric.setup(model, schedule.optimiser(model))
+    after_epoch = schedule.after_epoch(optimiser)
     data = {name: value.to(fabric.device) for name, value in data.items()}
     curves: dict[str, list[float]] = {"loss": [], "lr": []}
 
@@ -94,8 +129,7 @@ def train(
         curves["lr"].append(optimiser.param_groups[0]["lr"])
 
         model.eval()
-        if validate is not None and schedule.final_lr < schedule.lr:
-            plateau.step(validate(model))
+        after_epoch(partial(validate, model) if validate else None)
         for name, measured in (each_epoch(model, epoch) if each_epoch else {}).items():
             curves.setdefault(name, []).append(float(measured))
     return curves
