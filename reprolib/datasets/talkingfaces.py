@@ -35,7 +35,7 @@ def unlabelled_faces(
     in the project's cache; pictures of these identifiable people never are. UserError if folder, clips or
     dlib are missing, or a clip is unreadable.
     """
-    clips = _clips(root)
+    clips = clips_of(root)
     chosen, points = _detected(clips, count=count, seed=seed, progress=progress)
     images, inside = [], []
     for (clip, frame), face in zip(chosen, points, strict=True):
@@ -70,7 +70,7 @@ def read_frame(clip: Path, index: int) -> np.ndarray:
 
 def check(root: Path) -> list[str]:
     """What is there, one line per part; UserError if a clip is empty or one of a sample cannot be decoded."""
-    clips = _clips(root)
+    clips = clips_of(root)
     for clip in clips.values():
         if clip.stat().st_size == 0:
             raise UserError(f"{clip} is empty: copy this clip again")
@@ -79,7 +79,8 @@ def check(root: Path) -> list[str]:
     return [f"talkingfaces: {len(clips)} clips, {width}×{height} pixels ({len(sample)} decoded)"]
 
 
-def _clips(root: Path) -> dict[str, Path]:
+def clips_of(root: Path) -> dict[str, Path]:
+    """Name → file of every clip; UserError if there is none."""
     folder = subfolder(root, "talkingfaces", holds="video") / "video"
     clips = {path.stem: path for path in sorted(folder.glob("*.mp4"))}
     if not clips:

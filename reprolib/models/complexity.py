@@ -14,13 +14,21 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-accumulate operations of one forward pass by thop's rule, as the papers quote them.
+def counted(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, int]:
+    """Parameters and multiply-accumulate operations of one forward pass by thop's rule, as the papers quote them.
 
-    `input_shape` includes the batch: (1, 3, 128, 128). The model is left as it was: thop hangs buffers and
-    hooks on the modules it counts, so it is given a copy.
+    `input_shape` includes the batch: (1, 3, 128, 128). The parameters are those of called layers that thop knows:
+    a bare `nn.Parameter` or a layer that is not called counts nothing; a module registered under two names counts
+    twice, its operations four times. The model is left as it was: thop hangs buffers and hooks on the modules it
+    counts, so it is given a copy. On the meta device nothing is computed.
     """
-    model = copy.deepcopy(model).cpu().float().eval()
+    model = copy.deepcopy(model).float().eval()
+    images = torch.zeros(input_shape, device=next(model.parameters()).device)
     with torch.no_grad():
-        count, _ = thop.profile(model, inputs=(torch.zeros(input_shape),), verbose=False)
-    return int(count)
+        operations, known = thop.profile(model, inputs=(images,), verbose=False)
+    return int(known), int(operations)
+
+
+def macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Multiply-accumulate operations of one forward pass by thop's rule (see `counted`)."""
+    return counted(model, input_shape)[1]

@@ -10,7 +10,7 @@ from reprolib.errors import UserError
 from reprolib.parameters import StudyParameters, select
 from reprolib.trials import Context, RunStore, Trial
 
-STUDIES = ("masi2020",)
+STUDIES = ("masi2020", "yang2023")
 
 
 def load(study_id: str) -> ModuleType:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from reprolib.datasets import landmarks
+from reprolib.datasets.facesynth import FaceOptions, render
 from reprolib.errors import UserError
 
 
@@ -59,3 +60,26 @@ def test_the_model_is_found_without_importing_its_package():
     landmarks._dlib_models.cache_clear()
     landmarks._dlib_models()
     assert "face_recognition_models" not in sys.modules
+
+
+def test_all_faces_are_found_the_largest_first_and_a_zoom_makes_finer_steps():
+    plain = FaceOptions(occluder=0, yaw=(-5, 5), pitch=(-3, 3), roll=(-3, 3), glasses=0, beard=0, low_light=0, blur=0)
+    picture = np.full((200, 400, 3), 128, np.uint8)
+    small, large = (render(4, 1, size=size, options=plain) for size in (128, 192))
+    picture[40:168, 10:138], picture[4:196, 180:372] = small.image, large.image
+    plain_faces, zoomed = landmarks.detect_all(picture), landmarks.detect_all(picture, zoom=4)
+    for found in (plain_faces, zoomed):
+        assert found.shape == (2, 68, 2) and found.dtype == np.float32
+        assert np.ptp(found[0, :, 0]) > np.ptp(found[1, :, 0])
+        assert np.abs(found[0] - np.add(large.landmarks, (180, 4))).mean() < 0.05 * 192
+        assert np.abs(found[1] - np.add(small.landmarks, (10, 40))).mean() < 0.05 * 128
+    assert (plain_faces % 1 == 0).all() and (zoomed % 1 != 0).any()
+    np.testing.assert_array_equal(landmarks.detect(picture), plain_faces[0])
+
+
+def test_the_same_face_has_the_same_embedding():
+    image = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)
+    points = np.random.default_rng(1).uniform(20, 70, (68, 2)).astype(np.float32)
+    one, other = landmarks.embed(image, points), landmarks.embed(image, points)
+    assert one.shape == (128,) and one.dtype == np.float32
+    np.testing.assert_array_equal(one, other)

@@ -1,0 +1,104 @@
+"""Encoders of Yang et al. 2023, Table VI: torchvision classifiers cut into four scales."""
+
+from __future__ import annotations
+
+from urllib.error import URLError
+
+import torchvision
+from torch import Tensor, nn
+
+from reprolib.errors import UserError
+from reprolib.models import quarter_width
+
+
+class Encoder(nn.Module):
+    """Features at strides 4, 8, 16 and 32: float32 (N, 3, H, W) -> four maps (N, channels[i], H/s, W/s).
+
+    Height and width are divisible by 32. `stages[i]` leads from one scale to the next.
+    """
+
+    def __init__(self, stages: list[nn.Module], channels: tuple[int, int, int, int]):
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.channels = channels
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        scales = []
+        for stage in self.stages:
+            images = stage(images)
+            scales.append(images)
+        return scales
+
+
+def build_encoder(name: str = "resnet34", *, weights: str | None = None) -> Encoder:
+    """One of `ENCODERS`, with random weights (None) or those trained on ImageNet ("imagenet", downloaded once).
+
+    "resnet34/4" and so on: a quarter as wide, with random weights only.
+
+    UserError for another name, for other weights, and when the weights cannot be had.
+    """
+    narrow = name.removesuffix(QUARTER)
+    if narrow != name and narrow in QUARTER_WIDTH and weights is None:
+        cut, classifier = QUARTER_WIDTH[narrow]
+        return cut(classifier())
+    if name not in ENCODERS:
+        raise UserError(f"expected an encoder out of {', '.join(ENCODERS)}, found {name!r}; choose one of them")
+    if weights not in (None, "imagenet"):
+        raise UserError(f"expected encoder weights None or 'imagenet', found {weights!r}; choose one of them")
+    cut, classifier = ENCODERS[name]
+    try:
+        return cut(torchvision.models.get_model(classifier, weights="IMAGENET1K_V1" if weights else None))
+    except (URLError, TimeoutError) as error:
+        raise UserError(
+            f"expected to download the ImageNet weights of {name}, found no way to their server ({error}); "
+            "connect this machine or train from random weights"
+        ) from error
+
+
+def _resnet(net: nn.Module) -> Encoder:
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1)
+    layers = (net.layer1, net.layer2, net.layer3, net.layer4)
+    return Encoder([stem, *layers[1:]], tuple(layer[-1].conv2.out_channels for layer in layers))
+
+
+def _mobilenet_v2(net: nn.Module) -> Encoder:
+    f = net.features
+    return Encoder([f[:4], f[4:7], f[7:14], f[14:]], tuple(f[i].out_channels for i in (3, 6, 13, 18)))
+
+
+def _squeezenet(net: nn.Module) -> Encoder:
+    # padded, so that every scale has exactly half the size of the one before
+    f = net.features
+    f[0].padding = (1, 1)
+    pools = [_halving(layer) for layer in f if isinstance(layer, nn.MaxPool2d)]
+    stages = [nn.Sequential(f[:2], pools[0]), nn.Sequential(f[3:5], pools[1]), nn.Sequential(f[6:8], pools[2])]
+    channels = (f[0].out_channels, *(2 * f[i].expand1x1.out_channels for i in (4, 7, 12)))
+    return Encoder([*stages, nn.Sequential(f[9:], _halving(f[2]))], channels)
+
+
+def _halving(pool: nn.MaxPool2d) -> nn.MaxPool2d:
+    return nn.MaxPool2d(pool.kernel_size, pool.stride, padding=1)
+
+
+def _shufflenet_v2(net: nn.Module) -> Encoder:
+    stem = nn.Sequential(net.conv1, net.maxpool)
+    return Encoder([stem, net.stage2, net.stage3, net.stage4], (24, 48, 96, 192))
+
+
+# name -> how it is cut, torchvision's classifier; the variants are those that give the counts of Table VI
+ENCODERS = {
+    "resnet34": (_resnet, "resnet34"),
+    "resnet18": (_resnet, "resnet18"),
+    "mobilenet_v2": (_mobilenet_v2, "mobilenet_v2"),
+    "squeezenet": (_squeezenet, "squeezenet1_1"),
+    "shufflenet_v2": (_shufflenet_v2, "shufflenet_v2_x0_5"),
+}
+# the same with a quarter of the channels; ShuffleNetV2 has as few already
+QUARTER_WIDTH = {
+    "resnet34": (_resnet, quarter_width.resnet34),
+    "resnet18": (_resnet, quarter_width.resnet18),
+    "mobilenet_v2": (_mobilenet_v2, quarter_width.mobilenet_v2),
+    "squeezenet": (_squeezenet, quarter_width.squeezenet),
+    "shufflenet_v2": (_shufflenet_v2, torchvision.models.shufflenet_v2_x0_5),
+}
+QUARTER = "/4"  # behind the name of an encoder: a quarter of its width

@@ -1,0 +1,149 @@
+"""Fuzzy learning module (FLM) of Yang et al. 2023, Sec. III-B, Fig. 3."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+Sampling = Literal["pixel", "kernel", "expectation"]
+GROUPS = 4  # of channels, one after the other: the membership of only one group is in memory at a time
+
+
+class Moments(NamedTuple):
+    """Mean, variance and covariance of (Y¹, Y²) given the weights of the rules; five tensors of the input's shape."""
+
+    mean1: Tensor
+    mean2: Tensor
+    variance1: Tensor
+    variance2: Tensor
+    covariance: Tensor
+
+
+class FuzzyLearningModule(nn.Module):
+    """Fuzzify each feature, weigh its kernels by two fuzzy rules, and rebuild features from these weights.
+
+    Input and output float32 (B, C, H, W), C divisible by 4. μ and σ have shape (C/4, K). `reconstruct=False` hands
+    on the firing strengths of the rules instead of reconstructed features ("+Rules" in Table II).
+
+    `sampling` may be changed at any time:
+    "pixel": fresh noise at each pixel, in training and in inference, as the authors' code does;
+    "kernel": one draw F_{c,k} per picture for all pixels, as Eq. 6 is written;
+    "expectation": no noise, F_{c,k} = μ_{c,k}: the same picture gives the same output.
+
+    Source: Yang et al. 2023, Eq. 1–9; the 3×3 convolutions and the start of μ and σ are the authors' code's.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        kernels: int = 16,  # K; Table I: 16, 32, 64 from the finest scale on
+        temperature: float = 0.05,  # T, Sec. III-B, Eq. 4–5
+        sampling: Sampling = "pixel",
+        reconstruct: bool = True,
+    ):
+        super().__init__()
+        if channels % 4:
+            raise ValueError(f"channels must be divisible by 4, found {channels}.")
+        inner = channels // 4
+        self.reduce = nn.Conv2d(channels, inner, 3, padding=1)
+        self.mu = nn.Parameter(torch.randn(inner, kernels))
+        self.sigma = nn.Parameter(torch.randn(inner, kernels))
+        self.expand = nn.Conv2d(3 * inner, channels, 3, padding=1)
+        self.temperature = temperature
+        self.sampling: Sampling = sampling
+        self.reconstruct = reconstruct
+
+    def forward(self, features: Tensor) -> Tensor:
+        # a quarter of the channels: (B, C, H, W) -> (B, C/4, H, W)
+        x = self.reduce(features)
+        # fuzzifier, fuzzy logic and reconstruction, Eq. 1–8
+        y1, y2 = self.rules(x)
+        # Eq. 9: (B, 3C/4, H, W) -> (B, C, H, W)
+        return self.expand(torch.cat([x, y1, y2], dim=1))
+
+    def rules(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Y¹ and Y² of the reduced features: (B, C/4, H, W) -> twice the same shape. Source: Eq. 1–8."""
+        # each channel has its own kernels, so the groups do not meet
+        groups = zip(x.chunk(GROUPS, dim=1), self.mu.chunk(GROUPS), self.sigma.chunk(GROUPS), strict=True)
+        outputs = [self._rules_of_group(*group) for group in groups]
+        y1, y2 = (torch.cat(parts, dim=1) for parts in zip(*outputs, strict=True))
+        return y1, y2
+
+    def _rules_of_group(self, x: Tensor, mu: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.reconstruct:
+            return _recomputed(firing_strengths, x, mu, sigma, self.temperature)
+        if self.sampling == "pixel":
+            return sample(_recomputed(moments, x, mu, sigma, self.temperature))
+        # one value a kernel: drawn for each picture (Eq. 6), or the mean of the draws
+        drawn = mu.expand(len(x), *mu.shape)
+        if self.sampling == "kernel":
+            drawn = drawn + sigma * torch.randn_like(drawn)
+        return _recomputed(reconstruction, x, mu, sigma, self.temperature, drawn)
+
+
+def membership(x: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
+    """M = exp(−((x − μ)/σ)²): (B, C, H, W) with μ, σ (C, K) -> (B, C, H, W, K) in [0, 1]. Source: Eq. 1."""
+    u = (x[..., None] - mu[:, None, None]) / sigma[:, None, None]
+    return u.square().neg().exp()
+
+
+def rule_weights(degrees: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Weights of the best and of the least matching kernels: both (…, K), summing to 1 over K.
+
+    Source: Eq. 2–5. Eq. 4 and 5 number them the other way round than Eq. 2 and 3, which are followed here.
+    """
+    return (degrees / temperature).softmax(-1), (-degrees / temperature).softmax(-1)
+
+
+def firing_strengths(x: Tensor, mu: Tensor, sigma: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """OR over "x is K_k" and OR over "x is not K_k", MAX taken softly: two tensors (B, C, H, W). Source: Eq. 2–5."""
+    degrees = membership(x, mu, sigma)
+    best, least = rule_weights(degrees, temperature)
+    return (best * degrees).sum(-1), (least * (1 - degrees)).sum(-1)
+
+
+def reconstruction(x: Tensor, mu: Tensor, sigma: Tensor, temperature: float, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Y¹ and Y² (B, C, H, W) from one value for each kernel, `drawn` (B, C, K). Source: Eq. 7–8."""
+    best, least = rule_weights(membership(x, mu, sigma), temperature)
+    return over_kernels(best, drawn), over_kernels(least, drawn)
+
+
+def moments(x: Tensor, mu: Tensor, sigma: Tensor, temperature: float) -> Moments:
+    """Moments of Y¹ = Σ w¹F and Y² = Σ w²F when every pixel draws its own F_k ~ N(μ_k, σ_k²), Eq. 6–8.
+
+    Sums of independent Gaussians are Gaussian, so these five numbers are the whole distribution of (Y¹, Y²).
+    """
+    best, least = rule_weights(membership(x, mu, sigma), temperature)
+    variances = sigma.square()
+    return Moments(
+        mean1=over_kernels(best, mu),
+        mean2=over_kernels(least, mu),
+        variance1=over_kernels(best.square(), variances),
+        variance2=over_kernels(least.square(), variances),
+        # exp(M/T) · exp(−M/T) = 1, so that w¹w² is the same for all kernels
+        covariance=(best[..., 0] * least[..., 0]) * variances.sum(-1)[:, None, None],
+    )
+
+
+def over_kernels(weights: Tensor, values: Tensor) -> Tensor:
+    """Σ_k weights · values: (B, C, H, W, K) with (C, K) or (B, C, K) -> (B, C, H, W)."""
+    return (weights.flatten(2, 3) @ values[..., None]).reshape(weights.shape[:-1])
+
+
+def sample(m: Moments) -> tuple[Tensor, Tensor]:
+    """Draw (Y¹, Y²) at every pixel from two random numbers instead of K."""
+    noise1, noise2 = torch.randn_like(m.mean1), torch.randn_like(m.mean1)
+    # lower triangular root of the 2×2 covariance matrix; the square root has no slope at 0
+    deviation1 = m.variance1.clamp(min=1e-12).sqrt()
+    shared = m.covariance / deviation1
+    deviation2 = (m.variance2 - shared.square()).clamp(min=1e-12).sqrt()
+    return m.mean1 + deviation1 * noise1, m.mean2 + shared * noise1 + deviation2 * noise2
+
+
+def _recomputed(function, *inputs):
+    """`function(*inputs)`; the K-fold tensors inside it are computed again for the gradient, not kept."""
+    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)

@@ -1,0 +1,95 @@
+"""yang2023's mouths, from each data source, at the sizes that a trial asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from reprolib.datasets import fasseg, flrseg, landmarks, mouths, talking_mouths
+from reprolib.datasets.faces import FaceSet
+from reprolib.datasets.pictures import resize_labels, resize_picture
+from reprolib.paths import CACHE
+from reprolib.studies.yang2023.settings import ELSEWHERE
+
+SEED = 2023
+TEST = 11 * 10_000  # the first synthetic test mouth; eleven mouths in a row are one speaker's
+ANNOTATOR_NOISE = 1.0  # pixels by which borders in synthetic training labels are off, as hand-drawn ones are
+# Another camera, far away, and faces turned further: what LRW is to FLRSeg (Figure 9).
+FAR_AWAY = replace(mouths.MOUTHS, yaw=(-50.0, 50.0), pitch=(-20.0, 20.0), blur=0.5, jpeg=1.0, low_resolution=0.5)
+SHOWN = 12  # mouths whose pictures are kept
+FASSEG_SIZE = 512  # at which dlib looks at FASSEG's faces
+
+
+def training_mouths(p: Mapping, data_root: Path | None) -> FaceSet:
+    """What the trial's system is trained on; `p["trained_on"]` says where it comes from."""
+    return _mouths(p["trained_on"], data_root, (p["height"], p["width"]), p["train"], p["test"])[0]
+
+
+def test_mouths(p: Mapping, data_root: Path | None) -> FaceSet:
+    """What it is tested on, other speakers always; `p["tested_on"]` says where they come from."""
+    return _mouths(p["tested_on"], data_root, (p["height"], p["width"]), p["train"], p["test"])[1]
+
+
+def shown_mouths(p: Mapping, data_root: Path | None) -> FaceSet | None:
+    """Mouths that may be printed: test mouths, FASSEG's instead of the talking faces, none of FLRSeg's."""
+    if p["tested_on"] == "paper":
+        return None
+    if p["tested_on"] == "public":
+        return _fasseg_mouths(data_root, (p["height"], p["width"]))
+    test = test_mouths(p, data_root)
+    return test.subset(np.linspace(0, len(test) - 1, min(SHOWN, len(test))).astype(int))
+
+
+def hard_mouths(faces: FaceSet, p: Mapping) -> FaceSet:
+    """The mouths that are made harder (Figures 10 and 11), evenly spaced."""
+    return faces.subset(np.linspace(0, len(faces) - 1, min(p["hard"], len(faces))).astype(int))
+
+
+def most_open(faces: FaceSet) -> int:
+    """The mouth in which the smallest of teeth, tongue and cavity is largest."""
+    inner = [[(label == part).sum() for part in (mouths.TEETH, mouths.TONGUE, mouths.CAVITY)] for label in faces.labels]
+    return int(np.argmax([min(parts) + 1e-6 * sum(parts) for parts in inner]))
+
+
+@lru_cache(maxsize=4)
+def _mouths(source: str, data_root: Path | None, size: tuple[int, int], train: int, test: int):
+    if source == "synthetic":
+        return (
+            mouths.synthetic(SEED, train, size=size, annotator_noise=ANNOTATOR_NOISE),
+            mouths.synthetic(SEED, test, size=size, first=TEST),
+        )
+    if source == ELSEWHERE:
+        far_away = mouths.synthetic(SEED + 1, test, size=size, options=FAR_AWAY)
+        return far_away, far_away  # nothing is trained on it
+    if source == "public":
+        return split_by_speaker(talking_mouths.load(data_root, count=train + test, size=size, seed=SEED), test=test)
+    return split_by_speaker(flrseg.load(data_root, size=size), test=test)
+
+
+def split_by_speaker(faces: FaceSet, *, test: int) -> tuple[FaceSet, FaceSet]:
+    """Training and test mouths, at least `test` of the latter; nobody is in both, as far as persons are known."""
+    persons = np.array(faces.persons or faces.names)
+    drawn = np.random.default_rng(SEED).permutation(sorted(set(persons)))
+    reached = np.cumsum([(persons == person).sum() for person in drawn])
+    of_test = np.isin(persons, drawn[: np.searchsorted(reached, test) + 1])
+    return faces.subset(np.flatnonzero(~of_test)), faces.subset(np.flatnonzero(of_test))
+
+
+@lru_cache(maxsize=1)
+def _fasseg_mouths(data_root: Path | None, size: tuple[int, int]) -> FaceSet:
+    """Mouths of FASSEG's frontal faces, cut and labelled as the talking faces are."""
+    faces = fasseg.load(data_root, size=FASSEG_SIZE)
+    faces = faces.subset(np.linspace(0, len(faces) - 1, min(3 * SHOWN, len(faces))).astype(int))
+    found = landmarks.detect_many(faces.images, cache=CACHE / "fasseg", progress=False)
+    usable = [i for i, points in enumerate(found) if np.isfinite(points).all()][:SHOWN]
+    crops = [talking_mouths.mouth_crop(faces.images[i], found[i]) for i in usable]
+    return FaceSet(
+        images=np.stack([resize_picture(crop, size) for crop, _ in crops]),
+        labels=np.stack([resize_labels(talking_mouths.pseudo_labels(*crop), size) for crop in crops]),
+        classes=mouths.CLASSES,
+        names=tuple(faces.names[i] for i in usable),
+    )

@@ -1,0 +1,158 @@
+"""The networks behind the rows of yang2023's tables, and how they are trained and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+
+import segmentation_models_pytorch as smp
+import thop
+import torch
+from segmentation_models_pytorch.encoders.resnet import ResNetEncoder
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock
+
+from reprolib.losses.lip_loss import lip_loss, segmentation_loss
+from reprolib.models.dgcnet import DualSegNetwork
+from reprolib.models.encoders import QUARTER
+from reprolib.models.fuzzy_learning import FuzzyLearningModule
+from reprolib.models.glore import GloReNetwork
+from reprolib.models.lip_network import LipNetwork
+from reprolib.models.lsfcnn import LSFCNN
+from reprolib.models.quarter_width import LAYERS, QuarterStages
+from reprolib.models.spygr import SpyGRNetwork
+from reprolib.studies.yang2023 import settings as s
+
+CLASSES = len(s.CLASSES)
+STRIDE = 32  # sides of the input must be multiples of it
+
+
+class OneOutput(nn.Module):
+    """A network with three heads as the training loop knows networks: pictures in, one map of logits out.
+
+    In training the map holds segmentation, edge and auxiliary logits one after the other, else segmentation alone.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def train(self, mode: bool = True) -> OneOutput:
+        """As of any module, but the heads stay in training: they have no other difference than a quicker order."""
+        super().train(mode)
+        self.network.heads.train()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        heads = self.network(images)
+        if not self.training:
+            return heads.logits
+        return torch.cat([heads.logits, heads.edge_logits, heads.auxiliary_logits], dim=1)
+
+
+def loss(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    """Eq. 13 for a network with three heads, Eq. 14 for one that has the segmentation head alone."""
+    if logits.shape[1] == CLASSES:
+        return segmentation_loss(logits, batch["labels"])
+    return lip_loss(*logits.split([CLASSES, 1, CLASSES], dim=1), batch["labels"])
+
+
+class MultiScale(nn.Module):
+    """Class probabilities, averaged over sizes of the picture and its mirror image (Sec. IV-A3).
+
+    Input float32 (N, 3, H, W); output (N, classes, H, W). Sizes are rounded to what the encoder takes.
+    """
+
+    def __init__(self, network: nn.Module, scales: Sequence[float]) -> None:
+        super().__init__()
+        self.network, self.scales = network, tuple(scales)
+
+    def forward(self, images: Tensor) -> Tensor:
+        size = images.shape[2:]
+        total = 0.0
+        for scale in self.scales:
+            scaled = [max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in size]
+            resized = F.interpolate(images, scaled, mode="bilinear", align_corners=False)
+            p = self.network(resized).softmax(1) + self.network(resized.flip(-1)).softmax(1).flip(-1)
+            total = total + F.interpolate(p, list(size), mode="bilinear", align_corners=False)
+        return total / (2 * len(self.scales))
+
+
+# segmentation_models_pytorch's networks, with its own widths of the decoder
+SMP = {
+    "Unet": {"decoder_channels": (256, 128, 64, 32, 16)},
+    "MAnet": {"decoder_channels": (256, 128, 64, 32, 16), "decoder_pab_channels": 64},
+    "FPN": {"decoder_pyramid_channels": 256, "decoder_segmentation_channels": 128},
+    "PSPNet": {"psp_out_channels": 512},
+    "DeepLabV3": {"decoder_channels": 256},
+    "UPerNet": {"decoder_channels": 256},
+}
+NETWORKS = {"GloRe": GloReNetwork, "DualSeg": DualSegNetwork, "LSFCNN": LSFCNN}
+
+
+class QuarterEncoder(QuarterStages, ResNetEncoder):
+    """segmentation_models_pytorch's ResNet with the narrow stages of `encoders.build_encoder`."""
+
+
+smp.encoders.encoders["resnet34" + QUARTER] = {
+    "encoder": QuarterEncoder,
+    "pretrained_settings": {},
+    "params": {"out_channels": [3, 64, 16, 32, 64, 128], "block": BasicBlock, "layers": LAYERS["resnet34"]},
+}
+
+
+def build(p: Mapping) -> nn.Module:
+    """The network of a row, with random weights: pictures float32 (N, 3, H, W) to logits as of `OneOutput`.
+
+    With `p["quarter_width"]`, encoder and decoder have a quarter of their channels; the modules' kernels and nodes
+    keep their numbers.
+    """
+    divisor = 4 if p.get("quarter_width") else 1
+    encoder = p["encoder"] + QUARTER * (divisor > 1)
+    if p["network"] in SMP:
+        widths = {name: _narrowed(width, divisor) for name, width in SMP[p["network"]].items()}
+        return getattr(smp, p["network"])(encoder, encoder_weights=None, classes=CLASSES, **widths)
+    if p["network"] == "SpyGR":
+        return OneOutput(SpyGRNetwork(encoder=encoder, width=64 // divisor))
+    if p["network"] in NETWORKS:
+        return OneOutput(NETWORKS[p["network"]](encoder=encoder))
+    options = {name: p[name] for name in ("flm", "fgr", "temperature", "sampling", "shared_gcn")}
+    kernels, nodes = ([finest << i for i in range(3)] for finest in (p["kernels"], p["nodes"]))
+    return OneOutput(LipNetwork(encoder=encoder, kernels=kernels, nodes=nodes, **options))
+
+
+def _narrowed(channels: int | tuple[int, ...], divisor: int) -> int | tuple[int, ...]:
+    """A part of the channels, but no fewer than the 16 with which the lip network's narrow decoder ends."""
+    if isinstance(channels, tuple):
+        return tuple(_narrowed(c, divisor) for c in channels)
+    return max(min(16, channels), channels // divisor)
+
+
+@contextmanager
+def expecting(model: nn.Module) -> Iterator[None]:
+    """Within a `with` block, fuzzy learning modules take the expectation instead of drawing numbers."""
+    modules = [module for module in model.modules() if isinstance(module, FuzzyLearningModule)]
+    before = [module.sampling for module in modules]
+    for module in modules:
+        module.sampling = "expectation"
+    try:
+        yield
+    finally:
+        for module, sampling in zip(modules, before, strict=True):
+            module.sampling = sampling
+
+
+@lru_cache
+def counted(**specification) -> tuple[float, float]:
+    """Parameters (millions) and multiply-accumulates (10⁹) of a network at 128 × 256, by thop 0.1.1 as in the paper.
+
+    thop counts the layers that it has a rule for and that are called, so bare parameters are left out. Nothing is
+    computed: the network and its input are on the meta device.
+    """
+    with torch.device("meta"):
+        model, picture = build(specification), torch.zeros(s.PAPER_INPUT)
+    network = model.network if isinstance(model, OneOutput) else model
+    macs, parameters = thop.profile(network.eval(), inputs=(picture,), verbose=False)
+    return parameters / 1e6, macs / 1e9

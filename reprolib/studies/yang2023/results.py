@@ -1,0 +1,313 @@
+"""From yang2023's records to its tables, claims, questions and exactly checkable facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from reprolib import metrics, report
+from reprolib.datasets.mouths import HARD_CASES
+from reprolib.statistics import Interval, paired_bootstrap
+from reprolib.studies.yang2023 import settings as s
+from reprolib.studies.yang2023.networks import counted
+from reprolib.studies.yang2023.plan import specification, trials
+from reprolib.studies.yang2023.scores import lip_metrics
+from reprolib.trials import Record, RunStore
+
+# The record's metric behind each printed column; parameters and operations follow from the network alone.
+MEANS = {"mIoU": "miou", "PA": "pa", "mPA": "mpa"}
+COUNTS = ("Params (M)", "FLOPs (G)")
+TABLES = {
+    "1": {"mIoU": "miou", "PA": "pa"},
+    "2": MEANS,
+    "3": {name: f"pa_{name}" for name in s.PRINTED_CLASSES},
+    "4": {name: f"iou_{name}" for name in s.PRINTED_CLASSES},
+    "5": MEANS,
+    "6": {"mIoU": "miou", "PA": "pa", "FPS": "images_per_second"},
+}
+# One record under the name that a table gives it.
+PRINTED_AS = {"1": {s.PROPOSED: s.grid_row(s.BEST, s.BEST)}, "6": {s.PROPOSED: s.RESNET_34}}
+
+
+def records_of(parameters: s.Parameters, store: RunStore) -> dict[str, list[Record]]:
+    """Row → its finished records, one a seed, of exactly the trials that these parameters ask for."""
+    everything = {t.key: t for needed in trials(parameters).values() for t in needed}
+    found: dict[str, list[Record]] = {}
+    for trial in sorted(everything.values(), key=lambda t: t.seed):
+        if (record := store.get(trial)) is not None:
+            found.setdefault(trial.name, []).append(record)
+    return found
+
+
+def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]:
+    """Every table of the paper with ours beside it, and one that goes beyond it ("extra A")."""
+    records = records_of(parameters, store)
+    plan = trials(parameters)
+
+    def rows(place: str) -> dict[str, list[Record]]:
+        printed_as = PRINTED_AS.get(place.removeprefix("table "), {})
+        names = dict.fromkeys(t.name for t in plan[place])
+        return {printed_as.get(name, name): records.get(name, []) for name in names}
+
+    made = {f"table {n}": partial(_beside, parameters, n) for n in TABLES} | {"extra A": _options}
+    return {place: make(rows(place)) for place, make in made.items() if place in plan}
+
+
+def _beside(parameters: s.Parameters, table: str, rows: Mapping[str, list[Record]]) -> pd.DataFrame:
+    paper = report.published("yang2023", table)
+    ours = report.summarise(_scores(rows, TABLES[table]), by="row").reindex(list(rows))
+    if COUNTS[0] in paper.columns:
+        counts = [counted(**specification(row, parameters.kernels, parameters.nodes)) for row in rows]
+        for column, values in zip(COUNTS, zip(*counts, strict=True), strict=True):
+            ours[column, "mean"], ours[column, "sd"] = values, np.nan
+    return report.beside_published(ours, paper)
+
+
+def _options(rows: Mapping[str, list[Record]]) -> pd.DataFrame:
+    """A table of our own: mean ± standard deviation over the seeds."""
+    ours = report.summarise(_scores(rows, MEANS | {f"IoU {n}": f"iou_{n}" for n in s.PRINTED_CLASSES}), by="row")
+    empty = pd.DataFrame(index=pd.Index([], dtype=str))
+    return report.beside_published(ours, empty).iloc[:-1].xs("ours", axis=1, level=1)
+
+
+def _scores(rows: Mapping[str, list[Record]], columns: Mapping[str, str]) -> pd.DataFrame:
+    """One line per trial: the row's name and the printed columns, nan where a test set lacks a class."""
+    measured = [(name, record.metrics | record.cost) for name, of_seeds in rows.items() for record in of_seeds]
+    lines = [
+        {"row": name} | {c: values.get(metric, np.nan) for c, metric in columns.items()} for name, values in measured
+    ]
+    return pd.DataFrame(lines, columns=["row", *columns])
+
+
+# --- claims ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A sentence about row `a` against row `b` in one score; `effect` is the paper's, None where it prints none.
+
+    `of_a`, `of_b`: the arrays with the confusion matrices; another one than "confusion" holds those of another
+    way of predicting with the same network.
+    """
+
+    id: str
+    statement: str
+    place: str
+    a: str
+    b: str
+    score: str
+    effect: float | None
+    of_a: str = "confusion"
+    of_b: str = "confusion"
+
+
+def _rival(row: str, name: str, miou: float) -> Comparison:
+    statement = f"The proposed network has a higher mIoU than {name}."
+    return Comparison(f"over-{name.lower()}", statement, "Table 5", s.PROPOSED, row, "miou", 74.89 - miou)
+
+
+CLAIMS = (
+    Comparison("rules", "Fuzzy rules alone raise the mIoU of the baseline.",
+               "Table 2", s.RULES, s.BASELINE, "miou", 70.17 - 66.95),
+    Comparison("reconstruction", "Reconstruction from the rules raises it further.",
+               "Table 2", s.RECONSTRUCTION, s.RULES, "miou", 72.20 - 70.17),
+    Comparison("flm", "The fuzzy learning module raises the mIoU of the baseline.",
+               "Table 2", s.RECONSTRUCTION, s.BASELINE, "miou", 72.20 - 66.95),
+    Comparison("graph", "Graph reasoning raises the mIoU of the baseline.",
+               "Table 2", s.GRAPH, s.BASELINE, "miou", 67.94 - 66.95),
+    Comparison("projection", "Fuzzy projection raises it further.",
+               "Table 2", s.PROJECTION, s.GRAPH, "miou", 69.34 - 67.94),
+    Comparison("projection-pa", "Fuzzy projection lowers the pixel accuracy.",
+               "Table 2", s.PROJECTION, s.GRAPH, "pa", 90.68 - 93.34),
+    Comparison("fgr", "Fuzzy graph reasoning raises the mIoU of the baseline.",
+               "Table 2", s.PROJECTION, s.BASELINE, "miou", 69.34 - 66.95),
+    Comparison("both", "Both modules together raise the mIoU of the baseline.",
+               "Table 2", s.PROPOSED, s.BASELINE, "miou", 74.89 - 66.95),
+    Comparison("both-flm", "Both together are better than the fuzzy learning module alone.",
+               "Table 2", s.PROPOSED, s.RECONSTRUCTION, "miou", 74.89 - 72.20),
+    Comparison("both-fgr", "Both together are better than fuzzy graph reasoning alone.",
+               "Table 2", s.PROPOSED, s.PROJECTION, "miou", 74.89 - 69.34),
+    Comparison("teeth", "Both modules raise the IoU of the teeth.",
+               "Table 4", s.PROPOSED, s.BASELINE, "iou_teeth", 54.09 - 51.38),
+    Comparison("cavity", "Both modules raise the IoU of the inner cavity.",
+               "Table 4", s.PROPOSED, s.BASELINE, "iou_cavity", 66.78 - 33.79),
+    _rival(s.UNET, "Unet", 66.72),
+    _rival(s.MANET, "MANet", 65.21),
+    _rival(s.FPN, "FPN", 62.79),
+    _rival(s.PSPNET, "PSPNet", 67.41),
+    _rival(s.DEEPLAB, "DeepLabV3", 62.47),
+    _rival(s.LSFCNN, "LSFCNN", 68.56),
+    _rival(s.GLORE, "GloRe", 64.51),
+    _rival(s.DUALSEG, "DualSeg", 64.56),
+    _rival(s.SPYGR, "SpyGR", 63.87),
+    Comparison("mpa", "The proposed network has a higher mPA than the best of the others, GloRe.",
+               "Table 5", s.PROPOSED, s.GLORE, "mpa", 81.78 - 76.70),
+    Comparison("fewest", "16/32/64 kernels and nodes beat 8/16/32 of both.",
+               "Table 1", s.PROPOSED, s.grid_row(8, 8), "miou", 74.37 - 68.66),
+    Comparison("most", "16/32/64 kernels and nodes beat 32/64/128 of both.",
+               "Table 1", s.PROPOSED, s.grid_row(32, 32), "miou", 74.37 - 71.46),
+    Comparison("resnet-18", "ResNet-34 encodes better than ResNet-18.",
+               "Table 6", s.PROPOSED, s.RESNET_18, "miou", 74.9 - 66.2),
+    Comparison("mobilenet", "ResNet-34 encodes better than MobileNetV2.",
+               "Table 6", s.PROPOSED, s.MOBILENET, "miou", 74.9 - 71.1),
+    Comparison("squeezenet", "ResNet-34 encodes better than SqueezeNet.",
+               "Table 6", s.PROPOSED, s.SQUEEZENET, "miou", 74.9 - 67.5),
+    Comparison("shufflenet", "ResNet-34 encodes better than ShuffleNetV2.",
+               "Table 6", s.PROPOSED, s.SHUFFLENET, "miou", 74.9 - 65.2),
+)  # fmt: skip
+
+# What the paper leaves open; answered with intervals, without a verdict.
+QUESTIONS = (
+    Comparison("sampling", "Does drawing the features at random help over their expectation, trained and tested so?",
+               "extra A", s.PROPOSED, s.EXPECTED, "miou", None),
+    Comparison("inference", "One network: does drawing them also at test time help over the expectation?",
+               "Table 2", s.PROPOSED, s.PROPOSED, "miou", None, of_b="confusion_expectation"),
+    Comparison("per-pixel", "Is fresh noise per pixel (the authors' code) better than one draw per kernel (Eq. 6)?",
+               "extra A", s.PROPOSED, s.PER_KERNEL, "miou", None),
+    Comparison("softer", "Is T = 0.05 better than weights that hardly differ (T = 1)?",
+               "extra A", s.PROPOSED, s.SOFTER, "miou", None),
+    Comparison("harder", "Is T = 0.05 better than nearly MAX and MIN (T = 0.01)?",
+               "extra A", s.PROPOSED, s.HARDER, "miou", None),
+    Comparison("unshared", "Are two GCN layers better than one used twice, as the text has it?",
+               "extra A", s.PROPOSED, s.SHARED, "miou", None),
+    Comparison("averaging", "What do scales and flips at test time give?",
+               "Table 2", s.PROPOSED, s.PROPOSED, "miou", None, of_b="confusion_single"),
+    Comparison("upernet", "What does UPerNet, which a user would pick today, give over the proposed network?",
+               "Table 5", s.UPERNET, s.PROPOSED, "miou", None),
+)  # fmt: skip
+
+
+def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
+    """The paper's claims with our paired effects (bootstrap over seeds and test mouths) and verdicts."""
+    records = records_of(parameters, store)
+    arrays = _Arrays(store)
+    made = [_claim(c, _compare(c, records, arrays), parameters, records) for c in CLAIMS]
+    return [*made, *(_robustness_claim(case, parameters, records, arrays) for case in ("low light", "distortion"))]
+
+
+def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
+    """Our own questions: effect with its 95 % interval, one row each."""
+    records = records_of(parameters, store)
+    arrays = _Arrays(store)
+    of_grid = [
+        Comparison("grid", f"Is 16/32/64 of both better than {row}?", "Table 1", s.PROPOSED, row, "miou", None)
+        for kernels in parameters.kernels
+        for nodes in parameters.nodes
+        if (row := s.grid_row(kernels, nodes)) not in s.SAME_AS
+    ]
+    lines = []
+    for c in (*QUESTIONS, *of_grid):
+        found = _compare(c, records, arrays)
+        answer = "not done" if found is None else f"{found.point:+.2f} [{found.low:+.2f}, {found.high:+.2f}] points"
+        lines.append({"question": c.statement, "mIoU, 95 % interval": answer.replace("-", "−")})
+    return pd.DataFrame(lines).set_index("question")
+
+
+def grid_spread(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
+    """Is Table I's optimum more than noise: the spread of its nine means beside the spread of the seeds alone.
+
+    The means of k seeds of nine equal networks would scatter by (spread of the seeds) / √k.
+    """
+    records = records_of(parameters, store)
+    names = dict.fromkeys(t.name for t in trials(parameters)["table 1"])
+    scores = [[r.metrics["miou"] for r in records[name]] for name in names if len(records.get(name, [])) > 1]
+    if len(scores) < 2 or len({len(of_seeds) for of_seeds in scores}) != 1:
+        return pd.DataFrame()
+    values = np.array(scores)  # (settings, seeds)
+    paper = report.published("yang2023", "1")["mIoU"].to_numpy()
+    of_seeds = np.sqrt(values.var(1, ddof=1).mean())
+    lines = {
+        "range of the means": (np.ptp(values.mean(1)), np.ptp(paper)),
+        "standard deviation of the means": (values.mean(1).std(ddof=1), paper.std(ddof=1)),
+        "…expected from the seeds alone": (of_seeds / np.sqrt(values.shape[1]), np.nan),
+    }
+    return pd.DataFrame(lines, index=["ours (points of mIoU)", "paper"]).T.map(
+        lambda v: f"{v:.2f}" if np.isfinite(v) else report.ABSENT
+    )
+
+
+class _Arrays:
+    """The per-mouth arrays of records, read once."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store, self._read = store, {}
+
+    def __call__(self, records: list[Record], name: str) -> np.ndarray:
+        """(seeds, mouths, …)"""
+        for record in records:
+            if record.trial.key not in self._read:
+                self._read[record.trial.key] = self._store.arrays(record)
+        return np.stack([self._read[record.trial.key][name] for record in records])
+
+
+def _compare(c: Comparison, records: Mapping[str, list[Record]], arrays: _Arrays) -> Interval | None:
+    """The paired effect a − b over the seeds that both have; None where one of them was not run."""
+    seeds = {r.trial.seed for r in records.get(c.a, [])} & {r.trial.seed for r in records.get(c.b, [])}
+    if not seeds:
+        return None
+    a, b = ([r for r in records[name] if r.trial.seed in seeds] for name in (c.a, c.b))
+    return paired_bootstrap(arrays(a, c.of_a), arrays(b, c.of_b), score_of(c.score))
+
+
+def score_of(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """From the mean confusion matrix over mouths to a score in percent."""
+    return lambda confusion: lip_metrics(confusion)[name]
+
+
+def _claim(c: Comparison, found: Interval | None, parameters: s.Parameters, records: Mapping) -> report.Claim:
+    tested = found is not None
+    return report.Claim(
+        study="yang2023", id=c.id, statement=c.statement, place=c.place,
+        published_effect=None if c.effect is None else round(c.effect, 4), unit="points",
+        data=parameters.data, profile=parameters.profile,
+        effect=found.point if tested else None, low=found.low if tested else None, high=found.high if tested else None,
+        seeds=min(len(records.get(c.a, [])), len(records.get(c.b, []))),
+        verdict=report.verdict(c.effect, found, data=parameters.data),
+    )  # fmt: skip
+
+
+def _robustness_claim(case: str, parameters: s.Parameters, records: Mapping, arrays: _Arrays) -> report.Claim:
+    """Figure 11: a hard case costs less than occlusion does. It prints no number, so the sign alone is tested."""
+    c = Comparison(
+        f"robust-{case.replace(' ', '-')}",
+        f"The proposed network bears {case} better than occlusion (both at the highest severity).",
+        "Figure 11", s.PROPOSED, s.PROPOSED, "miou", 1.0,
+    )  # fmt: skip
+    of_seeds = records.get(s.PROPOSED, [])
+    found = None
+    if of_seeds:
+        hard = arrays(of_seeds, "confusion_hard")  # (seeds, cases, severities, mouths, 5, 5)
+        here, occluded = (hard[:, HARD_CASES.index(name), -1] for name in (case, "occlusion"))
+        found = paired_bootstrap(here, occluded, lambda confusion: 100 * metrics.mean_iou(confusion))
+    claim = _claim(c, found, parameters, records)
+    return report.Claim(**{**claim.to_json(), "published_effect": None})
+
+
+# --- facts -------------------------------------------------------------------------------------------
+
+# Cells of Tables I, II, V and VI that the paper's text prints; the two columns are counted by thop.
+_FACTS = ("1", "2", "5", "6")
+
+
+def fidelity() -> list[report.Fact]:
+    """Every printed parameter and operation count beside that of our network, by the paper's tool and its rule."""
+    facts = []
+    for table in _FACTS:
+        paper = report.published("yang2023", table)
+        decimals = _decimals(table)
+        for row in paper.index:
+            if (table != "2" and row == s.PROPOSED) or (table == "6" and row == s.RESNET_34):
+                continue  # Table II has it
+            for column, ours, places in zip(COUNTS, counted(**specification(row)), decimals, strict=True):
+                published = f"{paper.loc[row, column]:.{places}f}"
+                facts.append(report.fact("yang2023", f"Table {table}, {row}, {column}", published, ours))
+    return facts
+
+
+def _decimals(table: str) -> tuple[int, int]:
+    """With how many decimals the paper prints parameters and operations."""
+    return (3, 3) if table == "1" else (2, 3)

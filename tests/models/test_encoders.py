@@ -1,0 +1,44 @@
+from urllib.error import URLError
+
+import pytest
+import torch
+import torchvision
+
+from reprolib.errors import UserError
+from reprolib.models.encoders import ENCODERS, build_encoder
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_four_scales_at_strides_4_to_32(name):
+    with torch.device("meta"):
+        encoder = build_encoder(name).eval()
+        scales = encoder(torch.zeros(1, 3, 64, 96))
+    assert [tuple(x.shape) for x in scales] == [
+        (1, channels, 64 // stride, 96 // stride)
+        for channels, stride in zip(encoder.channels, (4, 8, 16, 32), strict=True)
+    ]
+
+
+def test_random_weights_follow_the_seed():
+    torch.manual_seed(3)
+    first = build_encoder("shufflenet_v2").state_dict()
+    torch.manual_seed(3)
+    second = build_encoder("shufflenet_v2").state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(UserError, match="'resnet50'"):
+        build_encoder("resnet50")
+    with pytest.raises(UserError, match="'coco'"):
+        build_encoder("resnet18", weights="coco")
+
+
+def test_weights_that_cannot_be_downloaded_are_one_sentence(monkeypatch):
+    def offline(name, *, weights):
+        assert (name, weights) == ("squeezenet1_1", "IMAGENET1K_V1")
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torchvision.models, "get_model", offline)
+    with pytest.raises(UserError, match="train from random weights"):
+        build_encoder("squeezenet", weights="imagenet")
