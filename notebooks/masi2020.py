@@ -118,8 +118,7 @@ everything = [claim for of_source in claims.values() for claim in of_source]
 display(HTML(report.to_html(report.verdict_counts(everything), "How many claims have which verdict.")))
 for name, of_source in claims.items():
     title = f"Claims of the paper on {name} data, {profile} profile, {max(c.seeds for c in of_source)} seeds."
-    shown = report.verdict_table(of_source).set_index("claim")[["verdict", "ours", "95 % interval", "paper", "place"]]
-    display(HTML(report.to_html(shown.rename_axis(None), title)))
+    display(HTML(report.to_html(report.verdict_table(of_source), title)))
 
 # %% tags=["hide-input"]
 for number, figure in enumerate(pictures.effects(everything), start=1):

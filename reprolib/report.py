@@ -188,20 +188,16 @@ def to_html(table: pd.DataFrame, caption: str) -> str:
 
 
 def verdict_table(claims: Sequence[Claim]) -> pd.DataFrame:
-    """One row per claim: the sentence, its place, the published effect, ours, the verdict."""
+    """One row per claim of one data source: the sentence, the verdict, ours, the published effect and its place."""
     return pd.DataFrame(
         {
-            "claim": [c.statement for c in claims],
-            "place": [c.place for c in claims],
-            "paper": [_with_unit(_signed(c.published_effect), c.unit) for c in claims],
+            "verdict": [c.verdict for c in claims],
             "ours": [_with_unit(_signed(c.effect), c.unit, absent=NOT_DONE) for c in claims],
             "95 % interval": [_bounds(c.low, c.high) for c in claims],
-            "data": [c.data for c in claims],
-            "profile": [c.profile for c in claims],
-            "seeds": [c.seeds for c in claims],
-            "verdict": [c.verdict for c in claims],
+            "paper": [_with_unit(_signed(c.published_effect), c.unit) for c in claims],
+            "place": [c.place for c in claims],
         },
-        index=pd.Index([c.id for c in claims]),
+        index=pd.Index([c.statement for c in claims]),
     )
 
 

@@ -120,7 +120,8 @@ def test_a_claim_becomes_json_without_nan():
 def test_the_verdict_table_has_a_row_per_claim():
     untested = claim(id="fps", published_effect=None, effect=None, low=None, high=None, seeds=0, verdict="not tested")
     table = report.verdict_table([claim(published_effect=-2.2), untested])
-    assert table.index.tolist() == ["consensus-iou", "fps"]
+    assert table.index.tolist() == [untested.statement] * 2
+    assert table["verdict"].tolist() == ["reproduced", "not tested"]
     assert table["paper"].tolist() == ["−2.2 points", "—"]
     assert table["ours"].tolist() == ["+0.75 points", "not done"]
     assert table["95 % interval"].tolist() == ["+0.2 … +1.25", "—"]

@@ -250,7 +250,8 @@ def _compare(c: Comparison, records: Mapping[str, list[Record]], arrays: _Arrays
     if not seeds:
         return None
     a, b = ([r for r in records[name] if r.trial.seed in seeds] for name in (c.a, c.b))
-    return paired_bootstrap(arrays(a, c.of_a), arrays(b, c.of_b), score_of(c.score))
+    speakers = arrays(a[:1], "speakers")[0]
+    return paired_bootstrap(arrays(a, c.of_a), arrays(b, c.of_b), score_of(c.score), groups=speakers)
 
 
 def score_of(name: str) -> Callable[[np.ndarray], np.ndarray]:

@@ -43,8 +43,8 @@ class Scale:
     scales: tuple[float, ...]  # of the multi-scale inference
 
 
-# gpu follows Sec. IV-A; smoke and cpu have smaller pictures, fewer of them, and narrower networks. Nothing here was
-# chosen by a test score: cpu's rate and batch size are those with which the baseline learns the inner mouth in 550
+# gpu follows Sec. IV-A; smoke and cpu have smaller pictures, fewer of them, and narrower networks. Not all of
+# it was chosen blindly (the page says what was looked at): cpu's rate and batch size are those with which the baseline learns the inner mouth in 550
 # steps, seen on mouths of speakers who are in neither set.
 SCALES = {
     "smoke": Scale(

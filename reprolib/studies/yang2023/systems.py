@@ -50,6 +50,8 @@ def _score(model: nn.Module, curves: dict, p: Mapping, context: Context) -> Outc
     test, shown = (mouths(p, context.data_root) for mouths in (mouths_of.test_mouths, mouths_of.shown_mouths))
     averaged = MultiScale(model, p["scales"])
     arrays = {"confusion": _confusion(averaged, test), "confusion_single": _confusion(model, test)}
+    # Who speaks, as numbers: mouths of one speaker are no independent evidence.
+    arrays["speakers"] = np.unique(test.persons or test.names, return_inverse=True)[1]
     if p["system"] == s.PROPOSED:
         with expecting(model):
             arrays["confusion_expectation"] = _confusion(averaged, test)
