@@ -24,6 +24,7 @@ data_root: str = ""  # folder with the real data, for public and paper
 seeds: int = 0  # 0: as many as the profile asks for
 device: str = "auto"  # auto, cpu or cuda
 workers: int = 0  # trials at a time; 0: automatic
+train: bool = True  # False: show what is recorded already and train nothing
 tables: list = []  # such as ["1", "figure 4"]; empty: all
 betas: list = [0.0, 1.0, 5.0, 20.0]  # weights of the consensus term in the sweep
 alphas: list = [1.0, 10.0]  # weights of the label term in the sweep
@@ -45,7 +46,7 @@ parameters = study.Parameters(
 store, context = studies.store_of(parameters), studies.context_of(parameters)
 
 # %% tags=["remove-cell"]
-ran = run(studies.needed(study, parameters), study.execute, store, context, workers=workers)
+ran = run(studies.needed(study, parameters) if train else [], study.execute, store, context, workers=workers)
 failed = [record for record in ran if record.failure]
 
 # %% tags=["remove-cell"]
@@ -55,6 +56,7 @@ for name in DATA:
     of_source = parameters.model_copy(update={"data": name})
     if records_of(of_source, store):
         sources[name] = of_source
+sources = sources or {data: parameters}
 plan = {name: study.trials(p) for name, p in sources.items()}
 made = {name: study.tables(p, store) for name, p in sources.items()}
 drawn = {name: pictures.drawn(p, store) for name, p in sources.items()}

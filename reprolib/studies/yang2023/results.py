@@ -213,7 +213,7 @@ def grid_spread(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     The means of k seeds of nine equal networks would scatter by (spread of the seeds) / √k.
     """
     records = records_of(parameters, store)
-    names = dict.fromkeys(t.name for t in trials(parameters)["table 1"])
+    names = dict.fromkeys(t.name for t in trials(parameters).get("table 1", []))
     scores = [[r.metrics["miou"] for r in records[name]] for name in names if len(records.get(name, [])) > 1]
     if len(scores) < 2 or len({len(of_seeds) for of_seeds in scores}) != 1:
         return pd.DataFrame()

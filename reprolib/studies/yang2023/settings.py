@@ -43,9 +43,9 @@ class Scale:
     scales: tuple[float, ...]  # of the multi-scale inference
 
 
-# gpu follows Sec. IV-A; smoke and cpu have smaller pictures, fewer of them, and narrower networks. Not all of
-# it was chosen blindly (the page says what was looked at): cpu's rate and batch size are those with which the baseline learns the inner mouth in 550
-# steps, seen on mouths of speakers who are in neither set.
+# gpu follows Sec. IV-A; smoke and cpu have smaller pictures, fewer of them, and narrower networks. Not all of it was
+# chosen blindly (the page says what was looked at): cpu's rate and batch size are those with which the baseline learns
+# the inner mouth in 550 steps, seen on mouths of speakers who are in neither set.
 SCALES = {
     "smoke": Scale(
         seeds=1, height=32, width=64, quarter_width=True, train=8, test=6, hard=2, epochs=1, batch_size=4,
