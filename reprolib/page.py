@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from reprolib import figures, report
 from reprolib.trials import Record
 
-EMBEDDED_WIDTH = 720  # pixels, about what a page shows; a page may have 2 MB in all
+EMBEDDED_WIDTH = 640  # pixels, about what a page shows; a page may have 2 MB in all
 
 
 def show_table(table: pd.DataFrame, caption: str, *, path: Path) -> None:
@@ -32,7 +32,7 @@ def show_figure(figure: Figure, *, path: Path, watermark: bool, alt: str) -> Non
     picture = Picture.open(path).convert("RGB")
     picture.thumbnail((EMBEDDED_WIDTH, 4 * EMBEDDED_WIDTH))
     buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=75, optimize=True)
+    picture.save(buffer, "JPEG", quality=60, optimize=True)
     display(Image(data=buffer.getvalue(), format="jpeg", alt=alt))
 
 
