@@ -18,7 +18,7 @@
 # along with it** — a better start, another weighting of small objects, dropout and flips?
 
 # %% tags=["parameters", "hide-input"]
-profile: str = "smoke"  # smoke: minutes, only shows that all runs; cpu: laptop scale; gpu: the paper's schedule
+profile: str = "smoke"  # smoke: minutes, only shows that all runs; cpu: laptop scale; gpu: the paper's sizes and rates
 data: str = "synthetic"  # synthetic: facesynth; public: FASSEG and talking faces; paper: COFW and Part Labels
 data_root: str = ""  # folder with the real data, for public and paper
 seeds: int = 0  # 0: as many as the profile asks for

@@ -19,7 +19,7 @@
 #
 # Look at two labels before you believe a number. *Data* says on which faces it was measured: on `synthetic`
 # or `public` faces we can test whether an effect is there, not whether the paper's absolute value is right.
-# *Profile* says at which scale: `gpu` is the paper's own schedule, `cpu` a smaller one, and `smoke` only
+# *Profile* says at which scale: `gpu` has the paper's sizes and rates, `cpu` is smaller, and `smoke` only
 # shows that the code runs. [Methods](../methods.md) explains the verdicts.
 
 # %% tags=["parameters", "remove-cell"]

@@ -18,7 +18,7 @@
 # part of them matters: the sampling, the temperature, the number of kernels and nodes?
 
 # %% tags=["parameters", "hide-input"]
-profile: str = "smoke"  # smoke: minutes, only shows that all runs; cpu: laptop scale; gpu: the paper's schedule
+profile: str = "smoke"  # smoke: minutes, only shows that all runs; cpu: laptop scale; gpu: the paper's sizes and rates
 data: str = "synthetic"  # synthetic: facesynth; public: talking faces with pseudo-labels; paper: FLRSeg
 data_root: str = ""  # folder with the real data, for public and paper
 seeds: int = 0  # 0: as many as the profile asks for
