@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -38,6 +39,22 @@ def needed(study: ModuleType, parameters: StudyParameters) -> list[Trial]:
     places = study.trials(parameters.model_copy(update={"tables": []}))
     chosen = select(places, parameters.tables)
     return list({trial.key: trial for trials in chosen.values() for trial in trials}.values())
+
+
+def check_datasets(data_root: Path, datasets: Mapping[str, ModuleType]) -> list[str]:
+    """What of a study's datasets (folder → loader with `check`) lies under `data_root`, line by line.
+
+    UserError where none is there, or one is incomplete.
+    """
+    found = [
+        line for name, module in datasets.items() if (data_root / name).is_dir() for line in module.check(data_root)
+    ]
+    if not found:
+        raise UserError(
+            f"expected one of the folders {', '.join(datasets)} under {data_root}, found none of them; "
+            "the book's page on reproducing shows each dataset's layout"
+        )
+    return found
 
 
 def _results(parameters: StudyParameters) -> Path:

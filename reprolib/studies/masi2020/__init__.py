@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reprolib.datasets import cofw, fasseg, part_labels, talkingfaces
-from reprolib.errors import UserError
+from reprolib.studies import check_datasets
 from reprolib.studies.masi2020.plan import trials
 from reprolib.studies.masi2020.results import answers, claims, fidelity, questions, tables
 from reprolib.studies.masi2020.settings import SYSTEMS, Parameters
@@ -30,12 +30,4 @@ REFERENCE = "I. Masi, J. Mathai, W. AbdAlmageed, CVPR 2020"
 def check_data(data_root: Path) -> list[str]:
     """What of this study's datasets lies under `data_root`; UserError where a dataset is there but incomplete."""
     datasets = {"fasseg": fasseg, "talkingfaces": talkingfaces, "cofw": cofw, "part_labels": part_labels}
-    found = [
-        line for name, module in datasets.items() if (data_root / name).is_dir() for line in module.check(data_root)
-    ]
-    if not found:
-        raise UserError(
-            f"expected one of the folders {', '.join(datasets)} under {data_root}, found none of them; "
-            "the book's page on reproducing shows each dataset's layout"
-        )
-    return found
+    return check_datasets(data_root, datasets)

@@ -15,6 +15,7 @@ from reprolib.losses.blobs import one_blob_per_pixel
 from reprolib.losses.consensus import consensus_loss
 from reprolib.models import complexity, receptive_field
 from reprolib.models.encoder_decoder import EncoderDecoder
+from reprolib.records import Arrays, by_row
 from reprolib.statistics import Interval, bootstrap, paired_bootstrap
 from reprolib.studies.masi2020 import settings as s
 from reprolib.studies.masi2020.plan import ALPHA, BETA, sweep_row, trials
@@ -37,12 +38,7 @@ EXTRA = {name: TABLE_1[name] for name in ("IOU_face", "acc.", "rec_face", "rec_a
 
 def records_of(parameters: s.Parameters, store: RunStore) -> dict[str, list[Record]]:
     """Row → its finished records, one a seed, of exactly the trials that these parameters ask for."""
-    everything = {t.key: t for needed in trials(parameters).values() for t in needed}
-    found: dict[str, list[Record]] = {}
-    for trial in sorted(everything.values(), key=lambda t: t.seed):
-        if (record := store.get(trial)) is not None:
-            found.setdefault(trial.name, []).append(record)
-    return found
+    return by_row(trials(parameters), store)
 
 
 def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]:
@@ -219,7 +215,7 @@ QUESTIONS = (
 def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
     """The paper's claims with our paired effects (bootstrap over seeds and test faces) and verdicts."""
     records = records_of(parameters, store)
-    arrays = _Arrays(store)
+    arrays = Arrays(store)
     compared = (*CLAIMS, _beta_comparison(parameters))
     made = [_claim(c, _compare(c, records, arrays), parameters, records) for c in compared]
     return [*made, _speed_claim(parameters, records)]
@@ -228,7 +224,7 @@ def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
 def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     """Our own questions: effect with its 95 % interval, one row each."""
     records = records_of(parameters, store)
-    arrays = _Arrays(store)
+    arrays = Arrays(store)
     lines = []
     for c in QUESTIONS:
         found = _compare(c, records, arrays)
@@ -239,7 +235,7 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
 
 def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
     """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records."""
-    records, arrays = records_of(parameters, store), _Arrays(store)
+    records, arrays = records_of(parameters, store), Arrays(store)
     by_id = {c.id: c for c in (*CLAIMS, *QUESTIONS, _beta_comparison(parameters))}
     return [_in_words(by_id[name], _compare(by_id[name], records, arrays)) for name in ids]
 
@@ -252,21 +248,7 @@ def _in_words(c: Comparison, found: Interval | None) -> str:
     return f"{c.statement} <em>{SCORES[c.score]} {numbers}</em>"
 
 
-class _Arrays:
-    """The per-face arrays of records, read once."""
-
-    def __init__(self, store: RunStore) -> None:
-        self._store, self._read = store, {}
-
-    def __call__(self, records: list[Record], name: str) -> np.ndarray:
-        """(seeds, faces, …)"""
-        for record in records:
-            if record.trial.key not in self._read:
-                self._read[record.trial.key] = self._store.arrays(record)
-        return np.stack([self._read[record.trial.key][name] for record in records])
-
-
-def _compare(c: Comparison, records: Mapping[str, list[Record]], arrays: _Arrays) -> Interval | None:
+def _compare(c: Comparison, records: Mapping[str, list[Record]], arrays: Arrays) -> Interval | None:
     """The paired effect a − b over the seeds that both have; None where one of them was not run."""
     seeds = _common_seeds(c, records)
     if not seeds:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reprolib.datasets import fasseg, flrseg, talkingfaces
-from reprolib.errors import UserError
+from reprolib.studies import check_datasets
 from reprolib.studies.yang2023.plan import trials
 from reprolib.studies.yang2023.results import claims, fidelity, questions, tables
 from reprolib.studies.yang2023.settings import SYSTEMS, Parameters
@@ -29,12 +29,4 @@ REFERENCE = "L. Yang, S. Wang, A. W.-C. Liew, IEEE Transactions on Fuzzy Systems
 def check_data(data_root: Path) -> list[str]:
     """What of this study's datasets lies under `data_root`; UserError where a dataset is there but incomplete."""
     datasets = {"talkingfaces": talkingfaces, "fasseg": fasseg, "flrseg": flrseg}
-    found = [
-        line for name, module in datasets.items() if (data_root / name).is_dir() for line in module.check(data_root)
-    ]
-    if not found:
-        raise UserError(
-            f"expected one of the folders {', '.join(datasets)} under {data_root}, found none of them; "
-            "the book's page on reproducing shows each dataset's layout"
-        )
-    return found
+    return check_datasets(data_root, datasets)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from reprolib import metrics, report
 from reprolib.datasets.mouths import HARD_CASES
+from reprolib.records import Arrays, by_row
 from reprolib.statistics import Interval, paired_bootstrap
 from reprolib.studies.yang2023 import settings as s
 from reprolib.studies.yang2023.networks import counted
@@ -35,12 +36,7 @@ PRINTED_AS = {"1": {s.PROPOSED: s.grid_row(s.BEST, s.BEST)}, "6": {s.PROPOSED: s
 
 def records_of(parameters: s.Parameters, store: RunStore) -> dict[str, list[Record]]:
     """Row → its finished records, one a seed, of exactly the trials that these parameters ask for."""
-    everything = {t.key: t for needed in trials(parameters).values() for t in needed}
-    found: dict[str, list[Record]] = {}
-    for trial in sorted(everything.values(), key=lambda t: t.seed):
-        if (record := store.get(trial)) is not None:
-            found.setdefault(trial.name, []).append(record)
-    return found
+    return by_row(trials(parameters), store)
 
 
 def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]:
@@ -184,7 +180,7 @@ QUESTIONS = (
 def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
     """The paper's claims with our paired effects (bootstrap over seeds and test mouths) and verdicts."""
     records = records_of(parameters, store)
-    arrays = _Arrays(store)
+    arrays = Arrays(store)
     made = [_claim(c, _compare(c, records, arrays), parameters, records) for c in CLAIMS]
     return [*made, *(_robustness_claim(case, parameters, records, arrays) for case in ("low light", "distortion"))]
 
@@ -192,7 +188,7 @@ def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
 def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     """Our own questions: effect with its 95 % interval, one row each."""
     records = records_of(parameters, store)
-    arrays = _Arrays(store)
+    arrays = Arrays(store)
     of_grid = [
         Comparison("grid", f"Is 16/32/64 of both better than {row}?", "Table 1", s.PROPOSED, row, "miou", None)
         for kernels in parameters.kernels
@@ -230,21 +226,7 @@ def grid_spread(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     )
 
 
-class _Arrays:
-    """The per-mouth arrays of records, read once."""
-
-    def __init__(self, store: RunStore) -> None:
-        self._store, self._read = store, {}
-
-    def __call__(self, records: list[Record], name: str) -> np.ndarray:
-        """(seeds, mouths, …)"""
-        for record in records:
-            if record.trial.key not in self._read:
-                self._read[record.trial.key] = self._store.arrays(record)
-        return np.stack([self._read[record.trial.key][name] for record in records])
-
-
-def _compare(c: Comparison, records: Mapping[str, list[Record]], arrays: _Arrays) -> Interval | None:
+def _compare(c: Comparison, records: Mapping[str, list[Record]], arrays: Arrays) -> Interval | None:
     """The paired effect a − b over the seeds that both have; None where one of them was not run."""
     seeds = {r.trial.seed for r in records.get(c.a, [])} & {r.trial.seed for r in records.get(c.b, [])}
     if not seeds:
@@ -271,7 +253,7 @@ def _claim(c: Comparison, found: Interval | None, parameters: s.Parameters, reco
     )  # fmt: skip
 
 
-def _robustness_claim(case: str, parameters: s.Parameters, records: Mapping, arrays: _Arrays) -> report.Claim:
+def _robustness_claim(case: str, parameters: s.Parameters, records: Mapping, arrays: Arrays) -> report.Claim:
     """Figure 11: a hard case costs less than occlusion does. It prints no number, so the sign alone is tested."""
     c = Comparison(
         f"robust-{case.replace(' ', '-')}",
