@@ -5,7 +5,6 @@ Two stages, as in the paper (Sec. IV-A1): dlib's landmarks give the mouth's crop
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,22 +21,13 @@ from reprolib.datasets.pictures import read_picture
 from reprolib.datasets.talking_mouths import crop_box, mouth_crop
 from reprolib.errors import UserError
 from reprolib.figures import overlay, part_colours
-from reprolib.models.lip_network import LipNetwork
-from reprolib.studies.yang2023.networks import MultiScale, OneOutput, expecting
+from reprolib.studies.yang2023.checkpoint import LipModel, load_model
+from reprolib.studies.yang2023.networks import MultiScale, expecting, inputs
 from reprolib.studies.yang2023.settings import CLASSES
-from reprolib.studies.yang2023.systems import inputs
 
 SCALES = (0.5, 1.0, 1.5, 2.0)  # Sec. IV-A3
 SMALLEST_FACE = 40  # pixels: what dlib finds
 DETECTION_SIDE = 1024  # pixels to which larger photos are shrunk for dlib
-
-
-@dataclass(frozen=True)
-class LipModel:
-    """A trained network and the (height, width) of the crops that it knows."""
-
-    network: nn.Module
-    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -51,30 +41,6 @@ class LipMask:
     labels: np.ndarray
     crop: np.ndarray
     crop_labels: np.ndarray
-
-
-def save_model(path: Path, network: LipNetwork, *, arguments: dict, size: tuple[int, int]) -> None:
-    """Write what `load_model` reads: `arguments` are those that the network was made with."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": arguments, "state": network.state_dict(), "size": tuple(size)}, path)
-
-
-def load_model(path: Path) -> LipModel:
-    """The network of a checkpoint, ready to predict on the CPU; UserError if the file is missing or no checkpoint."""
-    if not path.is_file():
-        raise UserError(f"the checkpoint {path} should be a file, but is missing: train yang2023 or give another path")
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-        network = LipNetwork(**kept["model"])
-        network.load_state_dict(kept["state"])
-        height, width = kept["size"]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{path} should be a checkpoint of the lip network, but cannot be used as one ({reason}): "
-            "train yang2023 again or give another file"
-        ) from error
-    return LipModel(OneOutput(network).eval(), (int(height), int(width)))
 
 
 @torch.no_grad()

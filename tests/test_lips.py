@@ -12,6 +12,7 @@ from reprolib.datasets import landmarks
 from reprolib.datasets.mouths import BACKGROUND, LIP
 from reprolib.errors import UserError
 from reprolib.models.lip_network import LipNetwork
+from reprolib.studies.yang2023.checkpoint import LipModel, load_model, save_model
 
 SIZE = (32, 64)
 ARGUMENTS = {"encoder": "shufflenet_v2", "kernels": (2, 2, 2), "nodes": (2, 2, 2)}
@@ -49,7 +50,7 @@ def faces(monkeypatch):
 def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("lips") / "network.pt"
-    lips.save_model(path, LipNetwork(**ARGUMENTS), arguments=ARGUMENTS, size=SIZE)
+    save_model(path, LipNetwork(**ARGUMENTS), arguments=ARGUMENTS, size=SIZE)
     return path
 
 
@@ -79,7 +80,7 @@ def test_the_command_writes_a_mask_and_an_overlay_in_the_photos_frame(faces, pho
 
 def test_the_same_photo_gives_the_same_mask(checkpoint):
     image = np.random.default_rng(1).integers(0, 255, (160, 200, 3), dtype=np.uint8)
-    one, other = (lips.segment(image, FACE, lips.load_model(checkpoint)) for _ in range(2))
+    one, other = (lips.segment(image, FACE, load_model(checkpoint)) for _ in range(2))
     np.testing.assert_array_equal(one.labels, other.labels)
     assert one.crop.shape == (*SIZE, 3) and one.crop_labels.shape == SIZE
 
@@ -89,7 +90,7 @@ def test_the_mask_lies_where_the_mouth_is(scale):
     y, x = np.mgrid[: 160 * scale, : 200 * scale] / scale
     bright = ((x - 110) / 28) ** 2 + ((y - 90) / 10) ** 2 < 1
     photo = np.repeat(np.where(bright, 255, 0)[..., None], 3, -1).astype(np.uint8)
-    found = lips.segment(photo, FACE * scale, lips.LipModel(Bright(), (128, 256)))
+    found = lips.segment(photo, FACE * scale, LipModel(Bright(), (128, 256)))
     overlap = (bright & (found.labels == LIP)).sum() / (bright | (found.labels == LIP)).sum()
     assert overlap > 0.93
 
@@ -97,14 +98,14 @@ def test_the_mask_lies_where_the_mouth_is(scale):
 @pytest.mark.parametrize("middle", [(5, 5), (195, 155), (100, 159)])
 def test_a_mouth_at_the_edge_keeps_the_photos_frame(middle):
     photo = np.full((160, 200, 3), 255, np.uint8)
-    found = lips.segment(photo, face_at(*middle, 60), lips.LipModel(Bright(), SIZE))
+    found = lips.segment(photo, face_at(*middle, 60), LipModel(Bright(), SIZE))
     assert found.labels.shape == (160, 200)
     assert found.labels[min(middle[1], 158), min(middle[0], 198)] == LIP
 
 
 def test_outside_of_the_crop_all_is_background():
     photo = np.full((160, 200, 3), 255, np.uint8)
-    labels = lips.segment(photo, FACE, lips.LipModel(Bright(), SIZE)).labels
+    labels = lips.segment(photo, FACE, LipModel(Bright(), SIZE)).labels
     ys, xs = np.nonzero(labels == LIP)
     assert (xs.min(), xs.max() + 1, ys.min(), ys.max() + 1) == pytest.approx((60, 160, 65, 115), abs=2)
     assert labels[0, 0] == BACKGROUND

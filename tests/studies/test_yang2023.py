@@ -12,7 +12,10 @@ from reprolib.errors import UserError
 from reprolib.losses.lip_loss import lip_loss, segmentation_loss
 from reprolib.report import published
 from reprolib.studies.yang2023 import data, networks, pictures, plan, results, settings, systems
+from reprolib.studies.yang2023.checkpoint import load_model
 from reprolib.studies.yang2023.plan import trials
+from reprolib.studies.yang2023.systems import checkpoint_path
+from reprolib.training import predict
 from reprolib.trials import Context, RunStore, run
 
 study = studies.load("yang2023")
@@ -185,6 +188,19 @@ def test_a_trial_is_a_function_of_its_specification(tmp_path, small_run):
         np.testing.assert_array_equal(RunStore(tmp_path).arrays(again)[name], values)
 
 
+def test_the_proposed_network_is_kept_for_the_lips_command(small_run):
+    _, store, context, records = small_run
+    [record] = [r for r in records if r.trial.name == settings.PROPOSED]
+    model = load_model(checkpoint_path(record.trial, context.results))
+    p = record.trial.params
+    assert model.size == (p["height"], p["width"])
+    test = data.test_mouths(p, None)
+    with networks.expecting(model.network):
+        found = predict(networks.MultiScale(model.network, p["scales"]), networks.inputs(test.images))
+    counts = metrics.confusion(found, test.labels, len(settings.CLASSES))
+    np.testing.assert_array_equal(counts, store.arrays(record)["confusion_expectation"])
+
+
 def test_the_metrics_of_a_record_follow_from_its_arrays(small_run):
     _, store, _, records = small_run
     for record in records:
@@ -218,15 +234,6 @@ def test_figure_9_shows_mouths_that_no_network_was_trained_on():
     assert (p["trained_on"], p["tested_on"]) == ("synthetic", data.ELSEWHERE)
     train, test = data.training_mouths(p, None), data.test_mouths(p, None)
     assert not set(train.names) & set(test.names)
-
-
-def test_nobody_is_on_both_sides_of_a_split_by_speaker():
-    persons = tuple("aaabbccccdd")
-    faces = FaceSet(np.zeros((11, 2, 2, 3), np.uint8), np.zeros((11, 2, 2), np.uint8), ("a",), persons, persons)
-    train, test = data.split_by_speaker(faces, test=3)
-    assert not set(train.persons) & set(test.persons)
-    assert len(train) + len(test) == 11
-    assert len(test) >= 3
 
 
 def test_the_most_open_mouth_shows_teeth_tongue_and_cavity():

@@ -66,17 +66,10 @@ def _mouths(source: str, data_root: Path | None, size: tuple[int, int], train: i
         far_away = mouths.synthetic(SEED + 1, test, size=size, options=FAR_AWAY)
         return far_away, far_away  # nothing is trained on it
     if source == "public":
-        return split_by_speaker(talking_mouths.load(data_root, count=train + test, size=size, seed=SEED), test=test)
-    return split_by_speaker(flrseg.load(data_root, size=size), test=test)
-
-
-def split_by_speaker(faces: FaceSet, *, test: int) -> tuple[FaceSet, FaceSet]:
-    """Training and test mouths, at least `test` of the latter; nobody is in both, as far as persons are known."""
-    persons = np.array(faces.persons or faces.names)
-    drawn = np.random.default_rng(SEED).permutation(sorted(set(persons)))
-    reached = np.cumsum([(persons == person).sum() for person in drawn])
-    of_test = np.isin(persons, drawn[: np.searchsorted(reached, test) + 1])
-    return faces.subset(np.flatnonzero(~of_test)), faces.subset(np.flatnonzero(of_test))
+        faces = talking_mouths.load(data_root, count=train + test, size=size, seed=SEED)
+    else:
+        faces = flrseg.load(data_root, size=size)
+    return mouths.split_by_speaker(faces, test=test, seed=SEED)
 
 
 @lru_cache(maxsize=1)

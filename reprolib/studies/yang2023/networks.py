@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
+import numpy as np
 import segmentation_models_pytorch as smp
-import thop
 import torch
 from segmentation_models_pytorch.encoders.resnet import ResNetEncoder
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
 from reprolib.losses.lip_loss import lip_loss, segmentation_loss
+from reprolib.models import complexity
 from reprolib.models.dgcnet import DualSegNetwork
 from reprolib.models.encoders import QUARTER
 from reprolib.models.fuzzy_learning import FuzzyLearningModule
@@ -50,6 +51,11 @@ class OneOutput(nn.Module):
         if not self.training:
             return heads.logits
         return torch.cat([heads.logits, heads.edge_logits, heads.auxiliary_logits], dim=1)
+
+
+def inputs(images: np.ndarray) -> Tensor:
+    """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) in [−1, 1]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
 
 
 def loss(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
@@ -118,9 +124,15 @@ def build(p: Mapping) -> nn.Module:
         return OneOutput(SpyGRNetwork(encoder=encoder, width=64 // divisor))
     if p["network"] in NETWORKS:
         return OneOutput(NETWORKS[p["network"]](encoder=encoder))
+    return OneOutput(LipNetwork(**lip_arguments(p)))
+
+
+def lip_arguments(p: Mapping) -> dict:
+    """The arguments of `LipNetwork` for a row of the paper's own network, as a checkpoint keeps them."""
     options = {name: p[name] for name in ("flm", "fgr", "temperature", "sampling", "shared_gcn")}
     kernels, nodes = ([finest << i for i in range(3)] for finest in (p["kernels"], p["nodes"]))
-    return OneOutput(LipNetwork(encoder=encoder, kernels=kernels, nodes=nodes, **options))
+    encoder = p["encoder"] + QUARTER * bool(p.get("quarter_width"))
+    return {"encoder": encoder, "kernels": kernels, "nodes": nodes, **options}
 
 
 def _narrowed(channels: int | tuple[int, ...], divisor: int) -> int | tuple[int, ...]:
@@ -148,11 +160,9 @@ def expecting(model: nn.Module) -> Iterator[None]:
 def counted(**specification) -> tuple[float, float]:
     """Parameters (millions) and multiply-accumulates (10⁹) of a network at 128 × 256, by thop 0.1.1 as in the paper.
 
-    thop counts the layers that it has a rule for and that are called, so bare parameters are left out. Nothing is
-    computed: the network and its input are on the meta device.
+    Nothing is computed: the network is on the meta device.
     """
     with torch.device("meta"):
-        model, picture = build(specification), torch.zeros(s.PAPER_INPUT)
-    network = model.network if isinstance(model, OneOutput) else model
-    macs, parameters = thop.profile(network.eval(), inputs=(picture,), verbose=False)
-    return parameters / 1e6, macs / 1e9
+        model = build(specification)
+    known, operations = complexity.counted(model.network if isinstance(model, OneOutput) else model, s.PAPER_INPUT)
+    return known / 1e6, operations / 1e9

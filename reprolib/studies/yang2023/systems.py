@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from reprolib import metrics
 from reprolib.datasets.augmentation import augment
@@ -14,7 +15,8 @@ from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.mouths import HARD_CASES, SEVERITIES, degrade
 from reprolib.studies.yang2023 import data as mouths_of
 from reprolib.studies.yang2023 import settings as s
-from reprolib.studies.yang2023.networks import MultiScale, build, expecting, loss
+from reprolib.studies.yang2023.checkpoint import save_model
+from reprolib.studies.yang2023.networks import MultiScale, build, expecting, inputs, lip_arguments, loss
 from reprolib.studies.yang2023.scores import lip_metrics
 from reprolib.training import CosineSchedule, images_per_second, make_fabric, predict, train
 from reprolib.trials import Context, Outcome, Trial
@@ -38,12 +40,16 @@ def execute(trial: Trial, context: Context) -> Outcome:
         seed=trial.seed,
         augment=augment,
     )
+    if p["system"] == s.PROPOSED:
+        path = checkpoint_path(trial, context.results)
+        save_model(path, model.network, arguments=lip_arguments(p), size=(p["height"], p["width"]))
     return _score(model, curves, p, context)
 
 
-def inputs(images: np.ndarray) -> Tensor:
-    """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) in [−1, 1]."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+def checkpoint_path(trial: Trial, results: Path) -> Path:
+    """Where the proposed network of a trial is kept for `python -m reprolib lips`."""
+    p = trial.params
+    return results / "checkpoints" / "yang2023" / f"{p['trained_on']}-{p['profile']}-seed{trial.seed}.pt"
 
 
 def _score(model: nn.Module, curves: dict, p: Mapping, context: Context) -> Outcome:
