@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import lightning
 import numpy as np
@@ -68,6 +69,49 @@ class CosineSchedule:
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=self.epochs, eta_min=self.final_lr).step
 
 
+@dataclass(frozen=True)
+class DecaySchedule:
+    """How long and how fast to train when the rate falls by a fixed rule and parts of the network learn slower.
+
+    `factor(epoch)`, from epoch 0, multiplies every rate. `rates`: beginning of a parameter's name → multiple of `lr`
+    (the longest that fits counts; 1 where none does; 0 keeps the part as it is, its BatchNorm statistics included).
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    factor: Callable[[int], float]
+    rates: Mapping[str, float] = field(default_factory=dict)
+    method: type[torch.optim.Optimizer] = torch.optim.Adam
+
+    def optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
+        """One group of parameters for each rate; ValueError for a name in `rates` that fits no parameter."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        unused = set(self.rates)
+        for name, parameter in model.named_parameters():
+            prefix = max((p for p in self.rates if name.startswith(p)), key=len, default=None)
+            unused.discard(prefix)
+            rate = 1.0 if prefix is None else self.rates[prefix]
+            parameter.requires_grad_(rate > 0)
+            if rate > 0:
+                groups.setdefault(rate, []).append(parameter)
+        if unused:
+            raise ValueError(f"no parameter's name begins with {', '.join(sorted(unused))}")
+        return self.method([{"params": of_rate, "lr": self.lr * rate} for rate, of_rate in groups.items()], lr=self.lr)
+
+    def after_epoch(self, optimiser: torch.optim.Optimizer, score: Score | None) -> Callable[[], None]:
+        """What to call after each epoch; the score is not asked for."""
+        return torch.optim.lr_scheduler.LambdaLR(optimiser, self.factor).step
+
+    def frozen(self, model: nn.Module) -> list[nn.Module]:
+        """Modules that do not learn at all and stay in evaluation mode."""
+        return [
+            module
+            for module in model.modules()
+            if (own := list(module.parameters())) and not any(parameter.requires_grad for parameter in own)
+        ]
+
+
 def make_fabric(device: str) -> lightning.Fabric:
     """Fabric on one device: the CPU in float32, CUDA in bfloat16-mixed."""
     precision = "bf16-mixed" if device == "cuda" else "32-true"
@@ -77,18 +121,20 @@ def make_fabric(device: str) -> lightning.Fabric:
 def train(
     model: nn.Module,
     data: Batch,
-    loss: Callable[[Tensor, Batch], Tensor],
+    loss: Callable[[Any, Batch], Tensor],
     *,
-    schedule: Schedule | CosineSchedule,
+    schedule: Schedule | CosineSchedule | DecaySchedule,
     fabric: lightning.Fabric,
     seed: int,
+    inputs: Sequence[str] = ("images",),
     augment: Callable[[Batch, torch.Generator], Batch] | None = None,
     validate: Callable[[nn.Module], float] | None = None,
     each_epoch: Callable[[nn.Module, int], Mapping[str, float]] | None = None,
 ) -> dict[str, list[float]]:
     """Train `model` in place and return one value an epoch of "loss", "lr" and whatever `each_epoch` measures.
 
-    data: tensors of equal length; "images" (N, 3, H, W) go in, the rest goes to `loss(logits, batch)`.
+    data: tensors of equal length. Those that `inputs` names are the arguments of `model`, in that order; its output
+    (a tensor, or a tuple or dict of tensors) and the whole batch go to `loss(output, batch)`.
     The order of the examples and the augmentation depend on `seed` alone.
     `validate` and `each_epoch` get `model` itself, in evaluation mode and full precision. Raises UserError as soon as
     the loss is not finite, ValueError for a rate that should drop without a score to watch.
@@ -97,17 +143,20 @@ def train(
     # the same weights, in the training precision
     fast, optimiser = fabric.setup(model, schedule.optimiser(model))
     after_epoch = schedule.after_epoch(optimiser, partial(validate, model) if validate else None)
+    frozen = schedule.frozen(model) if isinstance(schedule, DecaySchedule) else []
     data = {name: value.to(fabric.device) for name, value in data.items()}
     curves: dict[str, list[float]] = {"loss": [], "lr": []}
 
     for epoch in range(schedule.epochs):
         model.train()
+        for module in frozen:
+            module.eval()
         total, steps = 0.0, 0
-        for indices in _batches(len(data["images"]), schedule.batch_size, generator):
+        for indices in _batches(len(data[inputs[0]]), schedule.batch_size, generator):
             batch = {name: value[indices.to(fabric.device)] for name, value in data.items()}
             if augment is not None:
                 batch = augment(batch, generator)
-            value = loss(fast(batch["images"]).float(), batch)
+            value = loss(fast(*(batch[name] for name in inputs)), batch)
             if not math.isfinite(value.item()):
                 raise UserError(
                     f"expected a finite training loss, found {value.item()} in epoch {epoch + 1}, step {steps + 1} "

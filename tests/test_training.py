@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from reprolib.errors import UserError
-from reprolib.training import CosineSchedule, Schedule, images_per_second, make_fabric, predict, train
+from reprolib.training import CosineSchedule, DecaySchedule, Schedule, images_per_second, make_fabric, predict, train
 
 FLAT = Schedule(epochs=3, batch_size=4, lr=1e-2, final_lr=1e-2)
 
@@ -81,6 +81,59 @@ def test_weight_decay_shrinks_the_weights_apart_from_the_gradient():
     before = model[0].weight.detach().clone()
     fit(model, schedule=schedule, loss=lambda logits, batch: 0 * logits.sum())
     torch.testing.assert_close(model[0].weight, before * (1 - 1e-2 * 5.0))
+
+
+def halved(epoch):
+    return 0.5**epoch
+
+
+def test_parts_of_a_network_learn_at_their_own_rate_and_all_rates_fall_by_the_same_factor():
+    model = network()
+    schedule = DecaySchedule(epochs=3, batch_size=4, lr=1e-2, factor=halved, rates={"0": 0.1, "3.bias": 0.5})
+    optimiser = schedule.optimiser(model)
+    step = schedule.after_epoch(optimiser, None)
+    rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    named = {name: rates[id(p)] for name, p in model.named_parameters()}
+    assert named == pytest.approx(
+        {"0.weight": 1e-3, "0.bias": 1e-3, "1.weight": 1e-2, "1.bias": 1e-2, "3.weight": 1e-2, "3.bias": 5e-3}
+    )
+    optimiser.step()
+    step()
+    assert sorted(group["lr"] for group in optimiser.param_groups) == pytest.approx([5e-4, 2.5e-3, 5e-3])
+
+
+def test_a_part_with_rate_zero_stays_as_it_is_with_its_statistics():
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit(model, schedule=DecaySchedule(epochs=2, batch_size=4, lr=1e-2, factor=halved, rates={"0": 0, "1": 0}))
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"3.weight", "3.bias"}
+
+
+def test_a_rate_for_a_part_that_does_not_exist_is_refused():
+    schedule = DecaySchedule(epochs=1, batch_size=4, lr=1e-2, factor=halved, rates={"head": 0.1})
+    with pytest.raises(ValueError, match="no parameter's name begins with head"):
+        fit(network(), schedule=schedule)
+
+
+def test_a_network_may_take_several_inputs_and_give_several_outputs():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = nn.Linear(3, 1), nn.Linear(2, 1)
+
+        def forward(self, left, right):
+            return {"one": self.one(left), "other": self.other(right)}
+
+    torch.manual_seed(0)
+    data = {"left": torch.randn(8, 3), "right": torch.randn(8, 2), "target": torch.ones(8, 1)}
+
+    def loss(output, batch):
+        return F.mse_loss(output["one"], batch["target"]) + F.mse_loss(output["other"], batch["target"])
+
+    schedule = Schedule(epochs=60, batch_size=4, lr=5e-2, final_lr=5e-2)
+    curves = train(Both(), data, loss, schedule=schedule, fabric=make_fabric("cpu"), seed=0, inputs=("left", "right"))
+    assert curves["loss"][-1] < 0.1 * curves["loss"][0]
 
 
 def test_what_each_epoch_measures_becomes_a_curve():
