@@ -33,9 +33,7 @@ alphas: list = [1.0, 10.0]  # weights of the label term in the sweep
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies
-from reprolib.parameters import DATA
 from reprolib.studies.masi2020 import pictures
-from reprolib.studies.masi2020.results import records_of
 from reprolib.trials import run
 
 study = studies.load("masi2020")
@@ -50,44 +48,12 @@ ran = run(studies.needed(study, parameters) if train else [], study.execute, sto
 failed = [record for record in ran if record.failure]
 
 # %% tags=["remove-cell"]
-# The page shows the data source that was run, and every other one whose records are there already.
-sources = {}
-for name in DATA:
-    of_source = parameters.model_copy(update={"data": name})
-    if records_of(of_source, store):
-        sources[name] = of_source
-sources = sources or {data: parameters}
-plan = {name: study.trials(p) for name, p in sources.items()}
-made = {name: study.tables(p, store) for name, p in sources.items()}
-drawn = {name: pictures.drawn(p, store) for name, p in sources.items()}
-smoke = profile == "smoke"
-folder = store.root
-
-
-def records_behind(place, source):
-    return [record for trial in plan[source][place] if (record := store.get(trial))]
-
-
-def show_table(place, title):
-    for source in sources:
-        if place in made[source]:
-            caption = f"{title} {page.made_from(records_behind(place, source))}"
-            name = f"masi2020-{place.replace(' ', '-')}-{source}-{profile}.csv"
-            page.show_table(made[source][place], caption, path=folder / "tables" / name)
-
-
-def show_figure(name, title, suffix=".png"):
-    for source in sources:
-        if name in drawn[source]:
-            path = folder / "figures" / "masi2020" / f"{name.replace(' ', '-')}-{source}-{profile}{suffix}"
-            page.show_figure(drawn[source][name], path=path, watermark=smoke, alt=title)
-            behind = page.made_from(records_behind(pictures.place_of(name), source))
-            display(HTML(f"<p><em>{title} {behind}</em></p>"))
+shown = page.StudyPage(study, pictures.drawn, parameters, store)
 
 
 def answer(*ids):
     """The effects behind a section's question, from the records of each data source."""
-    for source, p in sources.items():
+    for source, p in shown.sources.items():
         lines = "".join(f"<li>{line}</li>" for line in study.answers(p, store, ids))
         display(HTML(f"<p><strong>Answer, {source} data, {profile} profile:</strong></p><ul>{lines}</ul>"))
 
@@ -110,22 +76,15 @@ def answer(*ids):
 answer("control", "control-sparsity", "same-start", "same-start-sparsity", "balance", "long", "long-sparsity")
 
 # %% tags=["hide-input"]
-done = {name: [place for place, needed in plan[name].items() if all(map(store.get, needed))] for name in sources}
+done = {
+    name: [place for place, needed in study.trials(p).items() if all(map(store.get, needed))]
+    for name, p in shown.sources.items()
+}
 lines = "".join(f"<li>{name}: {', '.join(places)}</li>" for name, places in done.items())
 display(HTML(f"<p>Finished on this page, {profile} profile:</p><ul>{lines}</ul>"))
 
 # %% tags=["hide-input"]
-claims = {name: study.claims(p, store) for name, p in sources.items()}
-everything = [claim for of_source in claims.values() for claim in of_source]
-display(HTML(report.to_html(report.verdict_counts(everything), "How many claims have which verdict.")))
-for name, of_source in claims.items():
-    title = f"Claims of the paper on {name} data, {profile} profile, {max(c.seeds for c in of_source)} seeds."
-    display(HTML(report.to_html(report.verdict_table(of_source), title)))
-
-# %% tags=["hide-input"]
-for number, figure in enumerate(pictures.effects(everything), start=1):
-    path = folder / "figures" / "masi2020" / f"effects-{number}-{profile}.svg"
-    page.show_figure(figure, path=path, watermark=smoke, alt="Effects of the claims with their intervals")
+shown.claims(by="unit", suffix=".svg")
 
 # %% [markdown]
 # ## Is the network the paper's network?
@@ -135,13 +94,11 @@ for number, figure in enumerate(pictures.effects(everything), start=1):
 # The number 121 appears if the decoder's convolutions are counted as though they ran at the encoder's resolution.
 
 # %% tags=["hide-input"]
-display(HTML(report.to_html(report.fidelity_table(study.fidelity()), "Exactly checkable numbers.")))
-page.show_figure(pictures.architecture(), path=folder / "figures" / "masi2020" / "architecture.svg",
-                 watermark=False, alt="The encoder-decoder, drawn from the module")  # fmt: skip
+shown.facts()
+shown.drawing(pictures.architecture(), "architecture", "The encoder-decoder, drawn from the module", ".svg")
 
 # %% tags=["hide-input"]
-page.show_figure(pictures.receptive_field_map(), path=folder / "figures" / "masi2020" / "receptive-field.png",
-                 watermark=False, alt="Measured receptive field beside the stated one")  # fmt: skip
+shown.drawing(pictures.receptive_field_map(), "receptive-field", "Measured receptive field beside the stated one")
 
 # %% [markdown]
 # ## Where do the labels come from? (Figure 2)
@@ -151,7 +108,7 @@ page.show_figure(pictures.receptive_field_map(), path=folder / "figures" / "masi
 # *should* be. What the contour has and the teacher has not is taken for occlusion (Eq. 1–2).
 
 # %% tags=["hide-input"]
-show_figure("figure 2", "Figure 2: factorising out occlusions.")
+shown.figure("figure 2", "figure 2", "Figure 2: factorising out occlusions.")
 
 # %% [markdown]
 # ## What does the loss ask for? (Figure 3)
@@ -163,8 +120,7 @@ show_figure("figure 2", "Figure 2: factorising out occlusions.")
 # is saturated and only the mean counts; the second term brings the pull back.
 
 # %% tags=["hide-input"]
-page.show_figure(pictures.intuition(), path=folder / "figures" / "masi2020" / "figure-3.png",
-                 watermark=False, alt="Pull of both losses on the pixels of one blob")  # fmt: skip
+shown.drawing(pictures.intuition(), "figure-3", "Pull of both losses on the pixels of one blob")
 
 # %% [markdown]
 # ## Does it work on occluded faces? (Table 1, Figures 1 and 5)
@@ -176,12 +132,12 @@ page.show_figure(pictures.intuition(), path=folder / "figures" / "masi2020" / "f
 # tells what a score is worth. Frames per second were measured while other trials shared the machine: a lower bound.
 
 # %% tags=["hide-input"]
-show_table("table 1", "Table 1: occlusion segmentation.")
+shown.table("table 1", "Table 1: occlusion segmentation.")
 answer("cofw-iou", "cofw-sparsity", "control", "control-sparsity")
 
 # %% tags=["hide-input"]
-show_figure("figure 1", "Figure 1: input, annotation, teacher, cross-entropy, consensus.")
-show_figure("figure 5", "Figure 5: more test faces, evenly spaced through the test set.")
+shown.figure("figure 1", "figure 1", "Figure 1: input, annotation, teacher, cross-entropy, consensus.")
+shown.figure("figure 5", "figure 5", "Figure 5: more test faces, evenly spaced through the test set.")
 
 # %% [markdown]
 # ## What does β do? (Figure 4)
@@ -189,9 +145,11 @@ show_figure("figure 5", "Figure 5: more test faces, evenly spaced through the te
 # In 4b and 4c all networks start from the same cross-entropy pre-training: they differ by the fine-tuning loss alone.
 
 # %% tags=["hide-input"]
-show_figure("figure 4a", "Figure 4a: two test faces while fine-tuning, each from its own pre-training.")
-show_figure("figure 4b", "Figure 4b: sparsity on the first hundred test faces; bands are ranges over seeds.", ".svg")
-show_figure("figure 4c", "Figure 4c: the same faces for each β.")
+shown.figure("figure 4a", "figure 4", "Figure 4a: two test faces while fine-tuning, each from its own pre-training.")
+shown.figure(
+    "figure 4b", "figure 4", "Figure 4b: sparsity on the first hundred test faces; bands are ranges over seeds.", ".svg"
+)
+shown.figure("figure 4c", "figure 4", "Figure 4c: the same faces for each β.")
 answer("beta-sparsity")
 
 # %% [markdown]
@@ -201,13 +159,13 @@ answer("beta-sparsity")
 # larger size stands to the network's input as 250 px to 128 px.
 
 # %% tags=["hide-input"]
-show_table("table 3", "Table 3: ablation on Part Labels.")
-show_table("table 2", "Table 2: pixel and superpixel accuracy.")
-show_table("table 4", "Table 4: F1 per class.")
+shown.table("table 3", "Table 3: ablation on Part Labels.")
+shown.table("table 2", "Table 2: pixel and superpixel accuracy.")
+shown.table("table 4", "Table 4: F1 per class.")
 answer("parts-mean", "parts-sparsity", "parts-control")
 
 # %% tags=["hide-input"]
-show_figure("figure 6", "Figure 6: input, annotation, cross-entropy, consensus.")
+shown.figure("figure 6", "figure 6", "Figure 6: input, annotation, cross-entropy, consensus.")
 
 # %% [markdown]
 # ## Beyond the paper: is it consensus?
@@ -222,15 +180,12 @@ show_figure("figure 6", "Figure 6: input, annotation, cross-entropy, consensus."
 # batch, so that one picture with many blobs weakens the loss of all others.
 
 # %% tags=["hide-input"]
-for name, p in sources.items():
-    answers = study.questions(p, store)
-    page.show_table(answers, f"Effects of the first system over the second, {name} data, {profile} profile.",
-                    path=folder / "tables" / f"masi2020-questions-{name}-{profile}.csv")  # fmt: skip
+shown.questions()
 
 # %% tags=["hide-input"]
 answer("same-start", "same-start-sparsity", "balance", "balance-sparsity")
-show_figure("extra B", "Test scores while fine-tuning with each loss; bands are ranges over seeds.", ".svg")
-show_table("extra B", "Other losses at equal cost, all fine-tuned from the cross-entropy transfer.")
+shown.figure("extra B", "extra B", "Test scores while fine-tuning with each loss; bands are ranges over seeds.", ".svg")
+shown.table("extra B", "Other losses at equal cost, all fine-tuned from the cross-entropy transfer.")
 
 # %% [markdown]
 # ### Slow or bad?
@@ -238,8 +193,10 @@ show_table("extra B", "Other losses at equal cost, all fine-tuned from the cross
 # After a fixed number of steps a loss may look bad because it is slow. The same start, trained four times as long:
 
 # %% tags=["hide-input"]
-show_figure("extra C", "Test scores while fine-tuning four times as long; bands are ranges over seeds.", ".svg")
-show_table("extra C", "The same in numbers.")
+shown.figure(
+    "extra C", "extra C", "Test scores while fine-tuning four times as long; bands are ranges over seeds.", ".svg"
+)
+shown.table("extra C", "The same in numbers.")
 answer("long", "long-sparsity", "long-beta")
 
 # %% [markdown]
@@ -248,8 +205,8 @@ answer("long", "long-sparsity", "long-beta")
 # Adam does not see the scale of a loss, so only β / α decides: α = 1, β = 0 must repeat α = 10, β = 0.
 
 # %% tags=["hide-input"]
-show_figure("extra A", "Sparsity against IoU; thin lines are 95 % intervals over seeds and faces.", ".svg")
-show_table("extra A", "The sweep in numbers.")
+shown.figure("extra A", "extra A", "Sparsity against IoU; thin lines are 95 % intervals over seeds and faces.", ".svg")
+shown.table("extra A", "The sweep in numbers.")
 
 # %% [markdown]
 # ## What differs, and what it does

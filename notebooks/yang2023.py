@@ -33,9 +33,8 @@ nodes: list = [8, 16, 32]  # nodes of the FGR's graph at the finest scale, doubl
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies
-from reprolib.parameters import DATA
 from reprolib.studies.yang2023 import pictures
-from reprolib.studies.yang2023.results import grid_spread, records_of
+from reprolib.studies.yang2023.results import grid_spread
 from reprolib.trials import run
 
 study = studies.load("yang2023")
@@ -50,43 +49,7 @@ ran = run(studies.needed(study, parameters) if train else [], study.execute, sto
 failed = [record for record in ran if record.failure]
 
 # %% tags=["remove-cell"]
-# The page shows the data source that was run, and every other one whose records are there already.
-sources = {}
-for name in DATA:
-    of_source = parameters.model_copy(update={"data": name})
-    if records_of(of_source, store):
-        sources[name] = of_source
-sources = sources or {data: parameters}
-plan = {name: study.trials(p) for name, p in sources.items()}
-made = {name: study.tables(p, store) for name, p in sources.items()}
-drawn = {name: pictures.drawn(p, store) for name, p in sources.items()}
-smoke = profile == "smoke"
-folder = store.root
-
-
-def records_behind(place, source):
-    return [record for trial in plan[source].get(place, []) if (record := store.get(trial))]
-
-
-def show_table(place, title):
-    for source in sources:
-        if place in made[source]:
-            caption = f"{title} {page.made_from(records_behind(place, source))}"
-            name = f"yang2023-{place.replace(' ', '-')}-{source}-{profile}.csv"
-            page.show_table(made[source][place], caption, path=folder / "tables" / name)
-
-
-def show_figure(name, place, title):
-    for source in sources:
-        if name in drawn[source]:
-            path = folder / "figures" / "yang2023" / f"{name.replace(' ', '-')}-{source}-{profile}.png"
-            page.show_figure(drawn[source][name], path=path, watermark=smoke, alt=title)
-            display(HTML(f"<p><em>{title} {page.made_from(records_behind(place, source))}</em></p>"))
-
-
-def show_drawing(figure, name, alt):
-    page.show_figure(figure, path=folder / "figures" / "yang2023" / f"{name}.png", watermark=False, alt=alt)
-
+shown = page.StudyPage(study, pictures.drawn, parameters, store)
 
 # %% [markdown]
 # ## The short of it
@@ -101,17 +64,7 @@ def show_drawing(figure, name, alt):
 # came after a look at the Unet's. Nothing was tuned for one loss or module.
 
 # %% tags=["hide-input"]
-claims = {name: study.claims(p, store) for name, p in sources.items()}
-everything = [claim for of_source in claims.values() for claim in of_source]
-display(HTML(report.to_html(report.verdict_counts(everything), "How many claims have which verdict.")))
-for name, of_source in claims.items():
-    title = f"Claims of the paper on {name} data, {profile} profile, {max(c.seeds for c in of_source)} seeds."
-    display(HTML(report.to_html(report.verdict_table(of_source), title)))
-
-# %% tags=["hide-input"]
-for number, figure in enumerate(pictures.effects(everything), start=1):
-    path = folder / "figures" / "yang2023" / f"effects-{number}-{profile}.png"
-    page.show_figure(figure, path=path, watermark=smoke, alt="Effects of the claims with their intervals")
+shown.claims()
 
 # %% [markdown]
 # ## What makes mouths hard? (Figures 1 and 5)
@@ -119,8 +72,8 @@ for number, figure in enumerate(pictures.effects(everything), start=1):
 # Lip, tongue and cavity share their colours, and an edge detector draws many lines that are no border of a part.
 
 # %% tags=["hide-input"]
-show_figure("figure 1", "figure 1", "Figure 1: a mouth, its annotation, the colours of its parts, its edges.")
-show_figure("figure 5", "figure 5", "Figure 5: mouths and their annotations.")
+shown.figure("figure 1", "figure 1", "Figure 1: a mouth, its annotation, the colours of its parts, its edges.")
+shown.figure("figure 5", "figure 5", "Figure 5: mouths and their annotations.")
 
 # %% [markdown]
 # ## Is the network the paper's network? (Figures 2–4)
@@ -131,9 +84,9 @@ show_figure("figure 5", "figure 5", "Figure 5: mouths and their annotations.")
 # the networks that `smoke` and `cpu` train have a quarter of the channels.
 
 # %% tags=["hide-input"]
-show_drawing(pictures.network(), "figure-2", "Figure 2: the network, sizes read off its modules")
-show_drawing(pictures.fuzzy_learning(), "figure-3", "Figure 3: what the fuzzy learning module does to one channel")
-show_drawing(pictures.graph_reasoning(), "figure-4", "Figure 4: fuzzy graph reasoning, step by step")
+shown.drawing(pictures.network(), "figure-2", "Figure 2: the network, sizes read off its modules")
+shown.drawing(pictures.fuzzy_learning(), "figure-3", "Figure 3: what the fuzzy learning module does to one channel")
+shown.drawing(pictures.graph_reasoning(), "figure-4", "Figure 4: fuzzy graph reasoning, step by step")
 
 # %% [markdown]
 # Figure 2 is drawn from the modules of the network on an input of 128 × 256. Figure 3 shows one channel of a module
@@ -142,18 +95,18 @@ show_drawing(pictures.graph_reasoning(), "figure-4", "Figure 4: fuzzy graph reas
 # reasoning among them (Eq. 12) and back.
 
 # %% tags=["hide-input"]
-display(HTML(report.to_html(report.fidelity_table(study.fidelity()), "Exactly checkable numbers.")))
+shown.facts()
 
 # %% [markdown]
 # ## Do the two modules help? (Tables II–IV, Figure 6)
 
 # %% tags=["hide-input"]
-show_table("table 2", "Table II: ablation.")
-show_table("table 3", "Table III: pixel accuracy of each class (%).")
-show_table("table 4", "Table IV: IoU of each class (%).")
+shown.table("table 2", "Table II: ablation.")
+shown.table("table 3", "Table III: pixel accuracy of each class (%).")
+shown.table("table 4", "Table IV: IoU of each class (%).")
 
 # %% tags=["hide-input"]
-show_figure("figure 6", "figure 6", "Figure 6: input, annotation, and the four networks of the ablation.")
+shown.figure("figure 6", "figure 6", "Figure 6: input, annotation, and the four networks of the ablation.")
 
 # %% [markdown]
 # ## How many kernels and nodes? (Table I)
@@ -162,15 +115,11 @@ show_figure("figure 6", "figure 6", "Figure 6: input, annotation, and the four n
 # equal networks would still differ, by what the seeds alone make of them: the table under the maps compares the two.
 
 # %% tags=["hide-input"]
-show_table("table 1", "Table I: kernels and nodes, from the finest scale to the coarsest.")
-show_figure("extra B", "table 1", "Table I as maps: ours and the paper's.")
+shown.table("table 1", "Table I: kernels and nodes, from the finest scale to the coarsest.")
+shown.figure("extra B", "table 1", "Table I as maps: ours and the paper's.")
 
 # %% tags=["hide-input"]
-for name, p in sources.items():
-    spread = grid_spread(p, store)
-    if len(spread):
-        page.show_table(spread, f"Spread of Table I, {name} data, {profile} profile.",
-                        path=folder / "tables" / f"yang2023-spread-{name}-{profile}.csv")  # fmt: skip
+shown.own_table(grid_spread, "spread", "Spread of Table I.")
 
 # %% [markdown]
 # ## Is it better than other networks? (Table V, Figures 7 and 8)
@@ -180,11 +129,11 @@ for name, p in sources.items():
 # alone; LSFCNN and the graph networks have all three, as the paper's counts ask for.
 
 # %% tags=["hide-input"]
-show_table("table 5", "Table V: comparison.")
+shown.table("table 5", "Table V: comparison.")
 
 # %% tags=["hide-input"]
-show_figure("figure 7", "figure 7", "Figure 7: confusion matrices, in percent of each annotated part.")
-show_figure("figure 8", "figure 8", "Figure 8: what each network finds.")
+shown.figure("figure 7", "figure 7", "Figure 7: confusion matrices, in percent of each annotated part.")
+shown.figure("figure 8", "figure 8", "Figure 8: what each network finds.")
 
 # %% [markdown]
 # ## Is a smaller encoder enough? (Table VI)
@@ -192,7 +141,7 @@ show_figure("figure 8", "figure 8", "Figure 8: what each network finds.")
 # Frames per second are those of the machine named in the caption, one crop at a time.
 
 # %% tags=["hide-input"]
-show_table("table 6", "Table VI: encoders.")
+shown.table("table 6", "Table VI: encoders.")
 
 # %% [markdown]
 # ## Does it hold elsewhere? (Figure 9)
@@ -200,9 +149,9 @@ show_table("table 6", "Table VI: encoders.")
 # The network is trained on synthetic mouths and shown others: synthetic ones from another camera, or real ones.
 
 # %% tags=["hide-input"]
-show_figure("figure 9", "figure 9", "Figure 9: trained on synthetic mouths, shown others.")
-for source in sources:
-    for record in records_behind("figure 9", source)[:1]:
+shown.figure("figure 9", "figure 9", "Figure 9: trained on synthetic mouths, shown others.")
+for source in shown.sources:
+    for record in shown.records(source, "figure 9"):
         scores = {name: f"{value:.1f}" for name, value in record.metrics.items() if name in ("miou", "pa", "mpa")}
         display(HTML(f"<p>Seed {record.trial.seed}, tested on {record.trial.params['tested_on']}: "
                      f"mIoU {scores['miou']} %, PA {scores['pa']} %, mPA {scores['mpa']} %.</p>"))  # fmt: skip
@@ -213,9 +162,9 @@ for source in sources:
 # The same mouths are made harder step by step; the curves say what pictures of single cases cannot.
 
 # %% tags=["hide-input"]
-show_figure("figure 10", "figure 10", "Figure 10: hard cases.")
-show_figure("figure 11a", "figure 11", "Figure 11: one mouth, harder and harder.")
-show_figure("figure 11b", "figure 11", "Figure 11 in numbers: mIoU against severity.")
+shown.figure("figure 10", "figure 10", "Figure 10: hard cases.")
+shown.figure("figure 11a", "figure 11", "Figure 11: one mouth, harder and harder.")
+shown.figure("figure 11b", "figure 11", "Figure 11 in numbers: mIoU against severity.")
 
 # %% [markdown]
 # ## Beyond the paper: what in the modules matters?
@@ -225,13 +174,10 @@ show_figure("figure 11b", "figure 11", "Figure 11 in numbers: mIoU against sever
 # all have membership 0 and weigh alike.
 
 # %% tags=["hide-input"]
-for name, p in sources.items():
-    answers = study.questions(p, store)
-    page.show_table(answers, f"Effects of the first over the second, {name} data, {profile} profile.",
-                    path=folder / "tables" / f"yang2023-questions-{name}-{profile}.csv")  # fmt: skip
+shown.questions()
 
 # %% tags=["hide-input"]
-show_table("extra A", "Other forms of the modules.")
+shown.table("extra A", "Other forms of the modules.")
 
 # %% [markdown]
 # ## What differs, and what it does

@@ -207,6 +207,21 @@ def line_with_band(ax: Axes, x: np.ndarray, mean: np.ndarray, low: np.ndarray, h
     return ax
 
 
+def effect_figures(claims: Sequence[Claim], *, by: str) -> list[Figure]:
+    """Forest plots of the claims whose effect the paper prints, one for each `by` ("unit" or "place") and unit."""
+    shown = [claim for claim in claims if claim.published_effect is not None]
+    groups: dict[tuple[str, str], list[Claim]] = {}
+    for claim in shown:
+        groups.setdefault((getattr(claim, by), claim.unit), []).append(claim)
+    made = []
+    for group in groups.values():
+        with style():
+            figure, ax = plt.subplots(figsize=(7.6, 0.9 + 0.62 * len({claim.id for claim in group})))
+            effect_plot(ax, group)
+        made.append(figure)
+    return made
+
+
 def effect_plot(ax: Axes, claims: Sequence[Claim]) -> Axes:
     """A forest plot: each claim's published effect (diamond) above ours with its 95 % interval.
 

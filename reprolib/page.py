@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 from IPython.display import HTML, SVG, Image, display
@@ -11,7 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image as Picture
 
 from reprolib import figures, report
-from reprolib.trials import Record
+from reprolib.parameters import DATA, StudyParameters
+from reprolib.trials import Record, RunStore
 
 EMBEDDED_WIDTH = 640  # pixels, about what a page shows; a page may have 2 MB in all
 
@@ -51,3 +54,90 @@ def made_from(records: list[Record]) -> str:
         device=all_of(record.cost["device_name"] for record in records),
         records=len(records),
     )
+
+
+class StudyPage:
+    """Everything that a notebook shows of one study, from every data source whose records are there.
+
+    `draw(parameters, store)` gives the figures that can be drawn, by name. Tables are saved under results/tables,
+    figures under results/figures/<study>; each says which data, profile, seeds and device made it.
+    """
+
+    def __init__(
+        self,
+        study: ModuleType,
+        draw: Callable[[StudyParameters, RunStore], Mapping[str, Figure]],
+        parameters: StudyParameters,
+        store: RunStore,
+    ) -> None:
+        self.study, self.store, self.profile = study, store, parameters.profile
+        of_data = {name: parameters.model_copy(update={"data": name}) for name in DATA}
+        plans = {name: study.trials(p) for name, p in of_data.items()}
+        recorded = [name for name, plan in plans.items() if any(map(store.get, _each(plan)))] or [parameters.data]
+        self.sources = {name: of_data[name] for name in recorded}
+        self._plans = {name: plans[name] for name in recorded}
+        self._tables = {name: study.tables(p, store) for name, p in self.sources.items()}
+        self._drawn = {name: draw(p, store) for name, p in self.sources.items()}
+
+    def records(self, source: str, place: str | None = None) -> list[Record]:
+        """The finished records behind a table or figure, or behind all of them."""
+        plan = self._plans[source]
+        return [r for t in (_each(plan) if place is None else plan.get(place, [])) if (r := self.store.get(t))]
+
+    def table(self, place: str, title: str) -> None:
+        """One of the study's tables ("table 2"), once for each data source."""
+        for source, made in self._tables.items():
+            if place in made:
+                caption = f"{title} {made_from(self.records(source, place))}"
+                show_table(made[place], caption, path=self._csv(place, source))
+
+    def figure(self, name: str, place: str, title: str, suffix: str = ".png") -> None:
+        """One of the study's figures ("figure 4b" of the place "figure 4"), once for each data source."""
+        for source, drawn in self._drawn.items():
+            if name in drawn:
+                path = self._figures / f"{name.replace(' ', '-')}-{source}-{self.profile}{suffix}"
+                show_figure(drawn[name], path=path, watermark=self.profile == "smoke", alt=title)
+                display(HTML(f"<p><em>{title} {made_from(self.records(source, place))}</em></p>"))
+
+    def drawing(self, figure: Figure, name: str, alt: str, suffix: str = ".png") -> None:
+        """A figure that is drawn from modules or formulas: no record stands behind it."""
+        show_figure(figure, path=self._figures / f"{name}{suffix}", watermark=False, alt=alt)
+
+    def own_table(self, made: Callable[[StudyParameters, RunStore], pd.DataFrame], name: str, title: str) -> None:
+        """What `made` gives for each data source, empty tables left out; saved under `name`."""
+        for source, parameters in self.sources.items():
+            if len(table := made(parameters, self.store)):
+                show_table(table, f"{title} {made_from(self.records(source))}", path=self._csv(name, source))
+
+    def claims(self, *, by: str = "place", suffix: str = ".png") -> None:
+        """Counts of the verdicts, the claims of each data source, and forest plots (one for each `by` and unit)."""
+        of_source = {name: self.study.claims(p, self.store) for name, p in self.sources.items()}
+        everything = [claim for claims in of_source.values() for claim in claims]
+        display(HTML(report.to_html(report.verdict_counts(everything), "How many claims have which verdict.")))
+        for source, claims in of_source.items():
+            title = f"Claims of the paper. {made_from(self.records(source))}"
+            show_table(report.verdict_table(claims), title, path=self._csv("claims", source))
+        for number, figure in enumerate(figures.effect_figures(everything, by=by), start=1):
+            path = self._figures / f"effects-{number}-{self.profile}{suffix}"
+            alt = "Effects of the claims with their intervals"
+            show_figure(figure, path=path, watermark=self.profile == "smoke", alt=alt)
+
+    def questions(self) -> None:
+        """The study's own questions with their answers."""
+        self.own_table(self.study.questions, "questions", "Effects of the first over the second.")
+
+    def facts(self) -> None:
+        """The exactly checkable numbers, published and ours."""
+        display(HTML(report.to_html(report.fidelity_table(self.study.fidelity()), "Exactly checkable numbers.")))
+
+    @property
+    def _figures(self) -> Path:
+        return self.store.root / "figures" / self.study.ID
+
+    def _csv(self, name: str, source: str) -> Path:
+        return self.store.root / "tables" / f"{self.study.ID}-{name.replace(' ', '-')}-{source}-{self.profile}.csv"
+
+
+def _each(plan: Mapping) -> list:
+    """Every trial of a plan, once."""
+    return list({trial.key: trial for trials in plan.values() for trial in trials}.values())

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reprolib import figures, report
+from reprolib import figures
 from reprolib.losses.consensus import consensus_loss
 from reprolib.models import receptive_field
 from reprolib.models.encoder_decoder import EncoderDecoder
@@ -286,15 +286,3 @@ def intuition() -> Figure:
             ax.set(xticks=[], yticks=[])
             ax.grid(False)
     return figure
-
-
-def effects(claims: list[report.Claim]) -> list[Figure]:
-    """Forest plots of the claims, one for each unit."""
-    made = []
-    for unit in dict.fromkeys(claim.unit for claim in claims if claim.published_effect is not None):
-        shown = [claim for claim in claims if claim.unit == unit and claim.published_effect is not None]
-        with figures.style():
-            figure, ax = plt.subplots(figsize=(7.6, 0.9 + 0.62 * len({claim.id for claim in shown})))
-            figures.effect_plot(ax, shown)
-        made.append(figure)
-    return made

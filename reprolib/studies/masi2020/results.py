@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from reprolib import report
+from reprolib import comparisons, report
+from reprolib.comparisons import Comparison, claim, compare, in_words, scores, summary
 from reprolib.losses.blobs import one_blob_per_pixel
 from reprolib.losses.consensus import consensus_loss
 from reprolib.models import complexity, receptive_field
 from reprolib.models.encoder_decoder import EncoderDecoder
 from reprolib.records import Arrays, by_row
-from reprolib.statistics import Interval, bootstrap, paired_bootstrap
+from reprolib.statistics import Interval, bootstrap
 from reprolib.studies.masi2020 import settings as s
 from reprolib.studies.masi2020.plan import ALPHA, BETA, sweep_row, trials
 from reprolib.studies.masi2020.scores import cofw_metrics, parts_metrics, superpixel_percentage
@@ -62,9 +63,9 @@ def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]
         "table 2": lambda: _beside("2", ours_of_parts(two), TABLE_2),
         "table 3": lambda: _beside("3", {n: (r, "") for n, r in rows("table 3").items()}, TABLE_3),
         "table 4": lambda: _beside("4", ours_of_parts(four), TABLE_4),
-        "extra A": lambda: _summary(rows("extra A")),
-        "extra B": lambda: _summary(rows("extra B")),
-        "extra C": lambda: _summary(rows("extra C")),
+        "extra A": lambda: summary(scores(rows("extra A"), EXTRA)),
+        "extra B": lambda: summary(scores(rows("extra B"), EXTRA)),
+        "extra C": lambda: summary(scores(rows("extra C"), EXTRA)),
     }
     return {place: make() for place, make in made.items() if place in plan}
 
@@ -95,13 +96,6 @@ def _beside(table: str, shown: Mapping[str, tuple[list[Record], str]], columns: 
     return beside
 
 
-def _summary(rows: Mapping[str, list[Record]]) -> pd.DataFrame:
-    """A table of our own: mean ± standard deviation over the seeds."""
-    ours = report.summarise(_scores({name: (r, "") for name, r in rows.items()}, EXTRA), by="row")
-    empty = pd.DataFrame(index=pd.Index([], dtype=str))
-    return report.beside_published(ours, empty).iloc[:-1].xs("ours", axis=1, level=1)
-
-
 # --- claims ------------------------------------------------------------------------------------------
 
 
@@ -109,21 +103,6 @@ SCORES = {
     "iou_face": "face IoU", "recall_all": "mean recall", "sparsity": "sparsity", "iou_hair": "hair IoU",
     "iou_mean": "mean IoU", "accuracy_sp": "superpixel accuracy",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A sentence about row `a` against row `b` in one score; `effect` is the paper's, None where it prints none."""
-
-    id: str
-    statement: str
-    place: str
-    a: str
-    b: str
-    score: str
-    effect: float | None
-    unit: str = "points"
-    sign: int | None = None  # of the claimed effect, where the paper prints no usable number
 
 
 def _cofw(id, statement, a, b, score, effect, **more) -> Comparison:
@@ -216,53 +195,33 @@ def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
     """The paper's claims with our paired effects (bootstrap over seeds and test faces) and verdicts."""
     records = records_of(parameters, store)
     arrays = Arrays(store)
-    compared = (*CLAIMS, _beta_comparison(parameters))
-    made = [_claim(c, _compare(c, records, arrays), parameters, records) for c in compared]
+    made = [
+        claim(c, _compare(c, records, arrays), records, study="masi2020", parameters=parameters)
+        for c in (*CLAIMS, _beta_comparison(parameters))
+    ]
     return [*made, _speed_claim(parameters, records)]
 
 
 def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     """Our own questions: effect with its 95 % interval, one row each."""
-    records = records_of(parameters, store)
-    arrays = Arrays(store)
-    lines = []
-    for c in QUESTIONS:
-        found = _compare(c, records, arrays)
-        answer = "not done" if found is None else f"{found.point:+.2f} [{found.low:+.2f}, {found.high:+.2f}] {c.unit}"
-        lines.append({"question": c.statement, "score": c.score, "effect, 95 % interval": answer.replace("-", "−")})
-    return pd.DataFrame(lines).set_index("question")
+    records, arrays = records_of(parameters, store), Arrays(store)
+    table = comparisons.answers(QUESTIONS, [_compare(c, records, arrays) for c in QUESTIONS], "effect, 95 % interval")
+    table.insert(0, "score", [c.score for c in QUESTIONS])
+    return table
 
 
 def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
     """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records."""
     records, arrays = records_of(parameters, store), Arrays(store)
     by_id = {c.id: c for c in (*CLAIMS, *QUESTIONS, _beta_comparison(parameters))}
-    return [_in_words(by_id[name], _compare(by_id[name], records, arrays)) for name in ids]
-
-
-def _in_words(c: Comparison, found: Interval | None) -> str:
-    if found is None:
-        return f"{c.statement} <em>Not done.</em>"
-    sure = "" if found.low > 0 or found.high < 0 else ": it may be nothing"
-    numbers = f"{found.point:+.2f} {c.unit} ({found.low:+.2f} to {found.high:+.2f}{sure})".replace("-", "−")
-    return f"{c.statement} <em>{SCORES[c.score]} {numbers}</em>"
+    return [in_words(c, _compare(c, records, arrays), SCORES[c.score]) for c in map(by_id.__getitem__, ids)]
 
 
 def _compare(c: Comparison, records: Mapping[str, list[Record]], arrays: Arrays) -> Interval | None:
     """The paired effect a − b over the seeds that both have; None where one of them was not run."""
-    seeds = _common_seeds(c, records)
-    if not seeds:
-        return None
-    a, b = ([r for r in records[name] if r.trial.seed in seeds] for name in (c.a, c.b))
     name, statistic = _statistic(c)
-    people = arrays(records[s.EVERYTHING][:1], _people_array(c)) if s.EVERYTHING in records else None
-    groups = None if people is None else people[0]
-    return paired_bootstrap(arrays(a, name), arrays(b, name), statistic, groups=groups)
-
-
-def _common_seeds(c: Comparison, records: Mapping[str, list[Record]]) -> set[int]:
-    a, b = ({r.trial.seed for r in records.get(name, [])} for name in (c.a, c.b))
-    return a & b
+    people = arrays(records[s.EVERYTHING][:1], _people_array(c))[0] if s.EVERYTHING in records else None
+    return compare(replace(c, of_a=name, of_b=name), records, arrays, statistic, groups=people)
 
 
 def _people_array(c: Comparison) -> str:
@@ -278,18 +237,6 @@ def _statistic(c: Comparison) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
     if c.score == "accuracy_sp":
         return "superpixels", superpixel_percentage
     return "confusion", lambda mean: parts_metrics(mean)[c.score]
-
-
-def _claim(c: Comparison, found: Interval | None, parameters: s.Parameters, records: Mapping) -> report.Claim:
-    tested = found is not None
-    return report.Claim(
-        study="masi2020", id=c.id, statement=c.statement, place=c.place,
-        published_effect=None if c.effect is None else round(c.effect, 4), unit=c.unit,
-        data=parameters.data, profile=parameters.profile,
-        effect=found.point if tested else None, low=found.low if tested else None, high=found.high if tested else None,
-        seeds=len(_common_seeds(c, records)),
-        verdict=report.verdict(c.effect, found, data=parameters.data, sign=c.sign),
-    )  # fmt: skip
 
 
 def _beta_comparison(parameters: s.Parameters) -> Comparison:

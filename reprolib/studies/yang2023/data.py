@@ -41,12 +41,17 @@ def shown_mouths(p: Mapping, data_root: Path | None) -> FaceSet | None:
     if p["tested_on"] == "public":
         return _fasseg_mouths(data_root, (p["height"], p["width"]))
     test = test_mouths(p, data_root)
-    return test.subset(np.linspace(0, len(test) - 1, min(SHOWN, len(test))).astype(int))
+    return test.subset(evenly_spaced(len(test), SHOWN))
 
 
 def hard_mouths(faces: FaceSet, p: Mapping) -> FaceSet:
     """The mouths that are made harder (Figures 10 and 11), evenly spaced."""
-    return faces.subset(np.linspace(0, len(faces) - 1, min(p["hard"], len(faces))).astype(int))
+    return faces.subset(evenly_spaced(len(faces), p["hard"]))
+
+
+def evenly_spaced(count: int, wanted: int) -> np.ndarray:
+    """`wanted` of `count` indices, the first and the last among them; all where there are fewer."""
+    return np.linspace(0, count - 1, min(wanted, count)).astype(int)
 
 
 def most_open(faces: FaceSet) -> int:
@@ -76,7 +81,7 @@ def _mouths(source: str, data_root: Path | None, size: tuple[int, int], train: i
 def _fasseg_mouths(data_root: Path | None, size: tuple[int, int]) -> FaceSet:
     """Mouths of FASSEG's frontal faces, cut and labelled as the talking faces are."""
     faces = fasseg.load(data_root, size=FASSEG_SIZE)
-    faces = faces.subset(np.linspace(0, len(faces) - 1, min(3 * SHOWN, len(faces))).astype(int))
+    faces = faces.subset(evenly_spaced(len(faces), 3 * SHOWN))
     found = landmarks.detect_many(faces.images, cache=CACHE / "fasseg", progress=False)
     usable = [i for i, points in enumerate(found) if np.isfinite(points).all()][:SHOWN]
     crops = [talking_mouths.mouth_crop(faces.images[i], found[i]) for i in usable]

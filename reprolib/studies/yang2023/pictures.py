@@ -275,18 +275,6 @@ def _grid(parameters: s.Parameters, records: Mapping[str, list[Record]]) -> Figu
     return figure
 
 
-def effects(claims: list[report.Claim]) -> list[Figure]:
-    """Forest plots of the claims with a published effect, one for each of the paper's tables."""
-    made = []
-    for place in dict.fromkeys(claim.place for claim in claims if claim.published_effect is not None):
-        shown = [claim for claim in claims if claim.place == place and claim.published_effect is not None]
-        with figures.style():
-            figure, ax = plt.subplots(figsize=(7.6, 0.9 + 0.62 * len({claim.id for claim in shown})))
-            figures.effect_plot(ax, shown)
-        made.append(figure)
-    return made
-
-
 # --- drawn from the method itself --------------------------------------------------------------------
 
 _BOXES = {

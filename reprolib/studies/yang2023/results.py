@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from reprolib import metrics, report
+from reprolib import comparisons, report
+from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summary
 from reprolib.datasets.mouths import HARD_CASES
 from reprolib.records import Arrays, by_row
 from reprolib.statistics import Interval, paired_bootstrap
 from reprolib.studies.yang2023 import settings as s
+from reprolib.studies.yang2023.data import evenly_spaced
 from reprolib.studies.yang2023.networks import counted
 from reprolib.studies.yang2023.plan import specification, trials
 from reprolib.studies.yang2023.scores import lip_metrics
@@ -30,6 +31,7 @@ TABLES = {
     "5": MEANS,
     "6": {"mIoU": "miou", "PA": "pa", "FPS": "images_per_second"},
 }
+OWN = MEANS | {f"IoU {name}": f"iou_{name}" for name in s.PRINTED_CLASSES}  # the columns of tables of our own
 # One record under the name that a table gives it.
 PRINTED_AS = {"1": {s.PROPOSED: s.grid_row(s.BEST, s.BEST)}, "6": {s.PROPOSED: s.RESNET_34}}
 
@@ -49,13 +51,14 @@ def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]
         names = dict.fromkeys(t.name for t in plan[place])
         return {printed_as.get(name, name): records.get(name, []) for name in names}
 
-    made = {f"table {n}": partial(_beside, parameters, n) for n in TABLES} | {"extra A": _options}
+    made = {f"table {n}": partial(_beside, parameters, n) for n in TABLES}
+    made["extra A"] = lambda shown: summary(scores(shown, OWN))
     return {place: make(rows(place)) for place, make in made.items() if place in plan}
 
 
 def _beside(parameters: s.Parameters, table: str, rows: Mapping[str, list[Record]]) -> pd.DataFrame:
     paper = report.published("yang2023", table)
-    ours = report.summarise(_scores(rows, TABLES[table]), by="row").reindex(list(rows))
+    ours = report.summarise(scores(rows, TABLES[table]), by="row").reindex(list(rows))
     if COUNTS[0] in paper.columns:
         counts = [counted(**specification(row, parameters.kernels, parameters.nodes)) for row in rows]
         for column, values in zip(COUNTS, zip(*counts, strict=True), strict=True):
@@ -63,42 +66,7 @@ def _beside(parameters: s.Parameters, table: str, rows: Mapping[str, list[Record
     return report.beside_published(ours, paper)
 
 
-def _options(rows: Mapping[str, list[Record]]) -> pd.DataFrame:
-    """A table of our own: mean ± standard deviation over the seeds."""
-    ours = report.summarise(_scores(rows, MEANS | {f"IoU {n}": f"iou_{n}" for n in s.PRINTED_CLASSES}), by="row")
-    empty = pd.DataFrame(index=pd.Index([], dtype=str))
-    return report.beside_published(ours, empty).iloc[:-1].xs("ours", axis=1, level=1)
-
-
-def _scores(rows: Mapping[str, list[Record]], columns: Mapping[str, str]) -> pd.DataFrame:
-    """One line per trial: the row's name and the printed columns, nan where a test set lacks a class."""
-    measured = [(name, record.metrics | record.cost) for name, of_seeds in rows.items() for record in of_seeds]
-    lines = [
-        {"row": name} | {c: values.get(metric, np.nan) for c, metric in columns.items()} for name, values in measured
-    ]
-    return pd.DataFrame(lines, columns=["row", *columns])
-
-
 # --- claims ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A sentence about row `a` against row `b` in one score; `effect` is the paper's, None where it prints none.
-
-    `of_a`, `of_b`: the arrays with the confusion matrices; another one than "confusion" holds those of another
-    way of predicting with the same network.
-    """
-
-    id: str
-    statement: str
-    place: str
-    a: str
-    b: str
-    score: str
-    effect: float | None
-    of_a: str = "confusion"
-    of_b: str = "confusion"
 
 
 def _rival(row: str, name: str, miou: float) -> Comparison:
@@ -178,29 +146,24 @@ QUESTIONS = (
 
 
 def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
-    """The paper's claims with our paired effects (bootstrap over seeds and test mouths) and verdicts."""
-    records = records_of(parameters, store)
-    arrays = Arrays(store)
-    made = [_claim(c, _compare(c, records, arrays), parameters, records) for c in CLAIMS]
-    return [*made, *(_robustness_claim(case, parameters, records, arrays) for case in ("low light", "distortion"))]
+    """The paper's claims with our paired effects (bootstrap over seeds and speakers) and verdicts."""
+    records, arrays = records_of(parameters, store), Arrays(store)
+    found = [(c, _compare(c, records, arrays)) for c in CLAIMS]
+    found += [_robustness(case, records, arrays) for case in ("low light", "distortion")]
+    return [claim(c, effect, records, study="yang2023", parameters=parameters) for c, effect in found]
 
 
 def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     """Our own questions: effect with its 95 % interval, one row each."""
-    records = records_of(parameters, store)
-    arrays = Arrays(store)
+    records, arrays = records_of(parameters, store), Arrays(store)
     of_grid = [
         Comparison("grid", f"Is 16/32/64 of both better than {row}?", "Table 1", s.PROPOSED, row, "miou", None)
         for kernels in parameters.kernels
         for nodes in parameters.nodes
         if (row := s.grid_row(kernels, nodes)) not in s.SAME_AS
     ]
-    lines = []
-    for c in (*QUESTIONS, *of_grid):
-        found = _compare(c, records, arrays)
-        answer = "not done" if found is None else f"{found.point:+.2f} [{found.low:+.2f}, {found.high:+.2f}] points"
-        lines.append({"question": c.statement, "mIoU, 95 % interval": answer.replace("-", "−")})
-    return pd.DataFrame(lines).set_index("question")
+    asked = (*QUESTIONS, *of_grid)
+    return comparisons.answers(asked, [_compare(c, records, arrays) for c in asked], "mIoU, 95 % interval")
 
 
 def grid_spread(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
@@ -226,14 +189,8 @@ def grid_spread(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     )
 
 
-def _compare(c: Comparison, records: Mapping[str, list[Record]], arrays: Arrays) -> Interval | None:
-    """The paired effect a − b over the seeds that both have; None where one of them was not run."""
-    seeds = {r.trial.seed for r in records.get(c.a, [])} & {r.trial.seed for r in records.get(c.b, [])}
-    if not seeds:
-        return None
-    a, b = ([r for r in records[name] if r.trial.seed in seeds] for name in (c.a, c.b))
-    speakers = arrays(a[:1], "speakers")[0]
-    return paired_bootstrap(arrays(a, c.of_a), arrays(b, c.of_b), score_of(c.score), groups=speakers)
+def _compare(c: Comparison, records: Rows, arrays: Arrays) -> Interval | None:
+    return compare(c, records, arrays, score_of(c.score), groups="speakers")
 
 
 def score_of(name: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -241,33 +198,20 @@ def score_of(name: str) -> Callable[[np.ndarray], np.ndarray]:
     return lambda confusion: lip_metrics(confusion)[name]
 
 
-def _claim(c: Comparison, found: Interval | None, parameters: s.Parameters, records: Mapping) -> report.Claim:
-    tested = found is not None
-    return report.Claim(
-        study="yang2023", id=c.id, statement=c.statement, place=c.place,
-        published_effect=None if c.effect is None else round(c.effect, 4), unit="points",
-        data=parameters.data, profile=parameters.profile,
-        effect=found.point if tested else None, low=found.low if tested else None, high=found.high if tested else None,
-        seeds=min(len(records.get(c.a, [])), len(records.get(c.b, []))),
-        verdict=report.verdict(c.effect, found, data=parameters.data),
-    )  # fmt: skip
-
-
-def _robustness_claim(case: str, parameters: s.Parameters, records: Mapping, arrays: Arrays) -> report.Claim:
+def _robustness(case: str, records: Rows, arrays: Arrays) -> tuple[Comparison, Interval | None]:
     """Figure 11: a hard case costs less than occlusion does. It prints no number, so the sign alone is tested."""
     c = Comparison(
         f"robust-{case.replace(' ', '-')}",
         f"The proposed network bears {case} better than occlusion (both at the highest severity).",
-        "Figure 11", s.PROPOSED, s.PROPOSED, "miou", 1.0,
+        "Figure 11", s.PROPOSED, s.PROPOSED, "miou", None, sign=1,
     )  # fmt: skip
-    of_seeds = records.get(s.PROPOSED, [])
-    found = None
-    if of_seeds:
-        hard = arrays(of_seeds, "confusion_hard")  # (seeds, cases, severities, mouths, 5, 5)
-        here, occluded = (hard[:, HARD_CASES.index(name), -1] for name in (case, "occlusion"))
-        found = paired_bootstrap(here, occluded, lambda confusion: 100 * metrics.mean_iou(confusion))
-    claim = _claim(c, found, parameters, records)
-    return report.Claim(**{**claim.to_json(), "published_effect": None})
+    if not records.get(s.PROPOSED):
+        return c, None
+    hard = arrays(records[s.PROPOSED], "confusion_hard")  # (seeds, cases, severities, mouths, 5, 5)
+    here, occluded = (hard[:, HARD_CASES.index(name), -1] for name in (case, "occlusion"))
+    speakers = arrays(records[s.PROPOSED][:1], "speakers")[0]
+    speakers = speakers[evenly_spaced(len(speakers), hard.shape[3])]
+    return c, paired_bootstrap(here, occluded, score_of("miou"), groups=speakers)
 
 
 # --- facts -------------------------------------------------------------------------------------------
