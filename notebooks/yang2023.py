@@ -116,7 +116,7 @@ shown.figure("figure 6", "figure 6", "Figure 6: input, annotation, and the four 
 
 # %% tags=["hide-input"]
 shown.table("table 1", "Table I: kernels and nodes, from the finest scale to the coarsest.")
-shown.figure("extra B", "table 1", "Table I as maps: ours and the paper's.")
+shown.figure("table 1", "table 1", "Table I as maps: ours and the paper's.")
 
 # %% tags=["hide-input"]
 shown.own_table(grid_spread, "spread", "Spread of Table I.")
@@ -178,6 +178,14 @@ shown.questions()
 
 # %% tags=["hide-input"]
 shown.table("extra A", "Other forms of the modules.")
+
+# %% [markdown]
+# ### Slow or bad?
+#
+# After few steps a module may look bad because it is slow to learn. The ablation again, trained four times as long:
+
+# %% tags=["hide-input"]
+shown.table("extra B", "Four times as long.")
 
 # %% [markdown]
 # ## What differs, and what it does

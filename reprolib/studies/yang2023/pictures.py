@@ -54,7 +54,7 @@ def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
         "figure 10": lambda: _hard_cases(arrays[s.PROPOSED]),
         "figure 11a": lambda: _severities(arrays[s.PROPOSED]),
         "figure 11b": lambda: _robustness(records, store),
-        "extra B": lambda: _grid(parameters, records),
+        "table 1": lambda: _grid(parameters, records),
     }
     needs = {
         **{name: [s.PROPOSED] for name in ("figure 1", "figure 5", "figure 10", "figure 11a")},
@@ -63,7 +63,7 @@ def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
         "figure 8": list(RIVALS.values()),
         "figure 9": [s.CROSS],
         "figure 11b": [s.PROPOSED, s.BASELINE, s.UNET],
-        "extra B": [name for k in parameters.kernels for n in parameters.nodes if (name := _trained_as(k, n))],
+        "table 1": [name for k in parameters.kernels for n in parameters.nodes if (name := _trained_as(k, n))],
     }
     return {name: make() for name, make in made.items() if all(row in records for row in needs[name])}
 

@@ -53,6 +53,9 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         "figure 10": hard,
         "figure 11": hard,
         "extra A": options + shown,
+        "extra B": per_seed(
+            {s.long_row(row): ABLATION[row] | {"epochs": s.LONGER * scale.epochs} for row in s.LONG_ROWS}
+        ),
     }
     return select(plan, parameters.tables)
 

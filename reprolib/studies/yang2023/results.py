@@ -42,7 +42,7 @@ def records_of(parameters: s.Parameters, store: RunStore) -> dict[str, list[Reco
 
 
 def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]:
-    """Every table of the paper with ours beside it, and one that goes beyond it ("extra A")."""
+    """Every table of the paper with ours beside it, and two that go beyond it ("extra A", "extra B")."""
     records = records_of(parameters, store)
     plan = trials(parameters)
 
@@ -52,7 +52,7 @@ def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]
         return {printed_as.get(name, name): records.get(name, []) for name in names}
 
     made = {f"table {n}": partial(_beside, parameters, n) for n in TABLES}
-    made["extra A"] = lambda shown: summary(scores(shown, OWN))
+    made |= dict.fromkeys(("extra A", "extra B"), lambda shown: summary(scores(shown, OWN)))
     return {place: make(rows(place)) for place, make in made.items() if place in plan}
 
 
@@ -140,6 +140,11 @@ QUESTIONS = (
                "extra A", s.PROPOSED, s.SHARED, "miou", None),
     Comparison("averaging", "What do scales and flips at test time give?",
                "Table 2", s.PROPOSED, s.PROPOSED, "miou", None, of_b="confusion_single"),
+    *(Comparison(f"long-{name}", f"Trained four times as long, {sentence}", "extra B",
+                 s.long_row(row), s.long_row(s.BASELINE), "miou", None)
+      for name, row, sentence in (("flm", s.RECONSTRUCTION, "does the fuzzy learning module help the baseline?"),
+                                  ("fgr", s.PROJECTION, "does fuzzy graph reasoning?"),
+                                  ("both", s.PROPOSED, "do both?"))),
     Comparison("upernet", "What does UPerNet, which a user would pick today, give over the proposed network?",
                "Table 5", s.UPERNET, s.PROPOSED, "miou", None),
 )  # fmt: skip
