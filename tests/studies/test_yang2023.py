@@ -198,7 +198,8 @@ def test_the_proposed_network_is_kept_for_the_lips_command(small_run):
     with networks.expecting(model.network):
         found = predict(networks.MultiScale(model.network, p["scales"]), networks.inputs(test.images))
     counts = metrics.confusion(found, test.labels, len(settings.CLASSES))
-    np.testing.assert_array_equal(counts, store.arrays(record)["confusion_expectation"])
+    moved = np.abs(counts - store.arrays(record)["confusion_expectation"]).sum() / 2
+    assert moved <= 0.005 * counts.sum()  # weights are kept in half precision
 
 
 def test_the_metrics_of_a_record_follow_from_its_arrays(small_run):
