@@ -182,7 +182,8 @@ shown.table("extra A", "Other forms of the modules.")
 # %% [markdown]
 # ### Slow or bad?
 #
-# After few steps a module may look bad because it is slow to learn. The ablation again, trained four times as long:
+# After few steps a module may look bad because it is slow to learn, and the rate of `cpu` was chosen with the
+# baseline. The ablation again, trained four times as long, and also at a quarter of the rate:
 
 # %% tags=["hide-input"]
 shown.table("extra B", "Four times as long.")

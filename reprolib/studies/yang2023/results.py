@@ -145,6 +145,8 @@ QUESTIONS = (
       for name, row, sentence in (("flm", s.RECONSTRUCTION, "does the fuzzy learning module help the baseline?"),
                                   ("fgr", s.PROJECTION, "does fuzzy graph reasoning?"),
                                   ("both", s.PROPOSED, "do both?"))),
+    Comparison("slow-both", "…and at a quarter of the rate, do both?", "extra B",
+               s.slow_row(s.PROPOSED), s.slow_row(s.BASELINE), "miou", None),
     Comparison("upernet", "What does UPerNet, which a user would pick today, give over the proposed network?",
                "Table 5", s.UPERNET, s.PROPOSED, "miou", None),
 )  # fmt: skip
