@@ -241,9 +241,11 @@ def test_the_most_open_mouth_shows_teeth_tongue_and_cavity():
     labels = np.zeros((3, 2, 6), np.uint8)
     labels[0, 0, :5] = 2
     labels[1, 0, :3] = (2, 3, 4)
-    labels[2, 0, :5] = (2, 2, 2, 3, 3)
+    labels[2, 0] = (2, 2, 2, 3, 3, 3)
     faces = FaceSet(np.zeros((3, 2, 6, 3), np.uint8), labels, ("a",) * 5, ("x", "y", "z"))
     assert data.most_open(faces) == 1
+    lit = np.array([9, 0, 9], np.uint8)[:, None, None, None] + faces.images
+    assert data.most_open(replace(faces, images=lit)) == 2  # not in the dark
 
 
 @pytest.mark.parametrize("data_root", [None, Path("/no/such/folder")])
