@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from reprolib import metrics, studies
-from reprolib.datasets.faces import FaceSet
 from reprolib.errors import UserError
 from reprolib.losses.lip_loss import lip_loss, segmentation_loss
 from reprolib.report import published
@@ -242,10 +241,10 @@ def test_the_most_open_mouth_shows_teeth_tongue_and_cavity():
     labels[0, 0, :5] = 2
     labels[1, 0, :3] = (2, 3, 4)
     labels[2, 0] = (2, 2, 2, 3, 3, 3)
-    faces = FaceSet(np.zeros((3, 2, 6, 3), np.uint8), labels, ("a",) * 5, ("x", "y", "z"))
-    assert data.most_open(faces) == 1
-    lit = np.array([9, 0, 9], np.uint8)[:, None, None, None] + faces.images
-    assert data.most_open(replace(faces, images=lit)) == 2  # not in the dark
+    dark = np.zeros((3, 2, 6, 3), np.uint8)
+    assert data.most_open(dark, labels) == 1
+    lit = dark + np.array([9, 0, 9], np.uint8)[:, None, None, None]
+    assert data.most_open(lit, labels) == 2  # not the one in the dark
 
 
 @pytest.mark.parametrize("data_root", [None, Path("/no/such/folder")])

@@ -19,6 +19,7 @@ from reprolib.models.fuzzy_graph_reasoning import FuzzyProjection
 from reprolib.models.fuzzy_learning import FuzzyLearningModule, membership, moments, rule_weights
 from reprolib.models.lip_network import LipNetwork
 from reprolib.studies.yang2023 import settings as s
+from reprolib.studies.yang2023.data import most_open
 from reprolib.studies.yang2023.results import records_of
 from reprolib.studies.yang2023.systems import SHOWN_SEVERITIES
 from reprolib.trials import Record, RunStore
@@ -149,9 +150,7 @@ def _severities(kept: Mapping[str, np.ndarray]) -> Figure:
 def _colours_and_edges(kept: Mapping[str, np.ndarray]) -> Figure:
     """Figure 1: an open mouth, its annotation, the colours of its parts, and its edges by Canny."""
     images, labels = kept["example_images"], kept["example_labels"]
-    inner = (labels >= 2).reshape(len(labels), -1)
-    parts = np.array([[(one == c).sum() for c in (2, 3, 4)] for one in labels])
-    open_mouth = int(np.argmax(parts.min(1) * 1e6 + inner.sum(1)))
+    open_mouth = most_open(images, labels)
     image, label = images[open_mouth], labels[open_mouth]
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     slope = np.abs(cv2.Sobel(grey, cv2.CV_32F, 1, 0)) + np.abs(cv2.Sobel(grey, cv2.CV_32F, 0, 1))

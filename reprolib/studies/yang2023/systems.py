@@ -98,7 +98,7 @@ def _examples(model: nn.Module, shown: FaceSet, p: Mapping) -> dict[str, np.ndar
     if p["system"] in (s.PROPOSED, s.CROSS):
         arrays |= {"example_images": shown.images, "example_labels": shown.labels}
     if p["system"] == s.PROPOSED:
-        arrays |= _hard_examples(model, shown.subset([mouths_of.most_open(shown)]))
+        arrays |= _hard_examples(model, shown.subset([mouths_of.most_open(shown.images, shown.labels)]))
     return arrays
 
 
