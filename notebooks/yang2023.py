@@ -207,6 +207,7 @@ shown.table("extra B", "Four times as long.")
 # | D12 | strengths of the augmentation not given | – | see `reprolib/datasets/augmentation.py` |
 # | D13 | split of FLRSeg not published | – | by speaker |
 # | D14 | ImageNet weights | none could be downloaded | random weights |
+# | D15 | MobileNetV2, SqueezeNet and ShuffleNetV2 with 9.19M, 8.93M and 1.35M parameters (Table VI) | `thop` counts layers that are registered under two names twice, and their operations four times: this gives the printed numbers, all but SqueezeNet's operations | counted once; as printed above |
 #
 # **On pseudo-labels.** Nobody has annotated the talking faces: lips lie between dlib's outer and inner contour, and
 # what is inside is divided by colour and brightness. Every table on public data is measured against these labels.

@@ -157,12 +157,16 @@ def expecting(model: nn.Module) -> Iterator[None]:
 
 
 @lru_cache
-def counted(**specification) -> tuple[float, float]:
+def counted(*, encoder_twice: bool = False, **specification) -> tuple[float, float]:
     """Parameters (millions) and multiply-accumulates (10⁹) of a network at 128 × 256, by thop 0.1.1 as in the paper.
 
-    Nothing is computed: the network is on the meta device.
+    Nothing is computed: the network is on the meta device. `encoder_twice`: what thop says of the lip network if its
+    encoder keeps the same layers under two names, whole and cut into scales.
     """
     with torch.device("meta"):
         model = build(specification)
-    known, operations = complexity.counted(model.network if isinstance(model, OneOutput) else model, s.PAPER_INPUT)
+    network = model.network if isinstance(model, OneOutput) else model
+    if encoder_twice:
+        network.encoder.whole = nn.ModuleList(list(network.encoder.stages))
+    known, operations = complexity.counted(network, s.PAPER_INPUT)
     return known / 1e6, operations / 1e9
