@@ -93,7 +93,7 @@ def test_degraded_clips_keep_their_labels_and_a_third_is_untouched():
     assert harder.labels is clips.labels
     changed = np.abs(harder.images.astype(int) - clips.images).mean((1, 2, 3, 4))
     assert (changed[[0, 3]] == 0).all()
-    assert (changed[[1, 2, 4, 5]] > 0.5).all()
+    assert (changed[[1, 2, 4, 5]] > 0.2).all()
     np.testing.assert_array_equal(talking_clips.degrade(clips, seed=0).images, harder.images)
     assert (talking_clips.degrade(clips, seed=1).images != harder.images).any()
 

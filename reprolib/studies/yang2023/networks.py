@@ -9,10 +9,8 @@ from functools import lru_cache
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
-from segmentation_models_pytorch.encoders.resnet import ResNetEncoder
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock
 
 from reprolib.losses.lip_loss import lip_loss, segmentation_loss
 from reprolib.models import complexity
@@ -22,7 +20,6 @@ from reprolib.models.fuzzy_learning import FuzzyLearningModule
 from reprolib.models.glore import GloReNetwork
 from reprolib.models.lip_network import LipNetwork
 from reprolib.models.lsfcnn import LSFCNN
-from reprolib.models.quarter_width import LAYERS, QuarterStages
 from reprolib.models.spygr import SpyGRNetwork
 from reprolib.studies.yang2023 import settings as s
 
@@ -96,17 +93,6 @@ SMP = {
     "UPerNet": {"decoder_channels": 256},
 }
 NETWORKS = {"GloRe": GloReNetwork, "DualSeg": DualSegNetwork, "LSFCNN": LSFCNN}
-
-
-class QuarterEncoder(QuarterStages, ResNetEncoder):
-    """segmentation_models_pytorch's ResNet with the narrow stages of `encoders.build_encoder`."""
-
-
-smp.encoders.encoders["resnet34" + QUARTER] = {
-    "encoder": QuarterEncoder,
-    "pretrained_settings": {},
-    "params": {"out_channels": [3, 64, 16, 32, 64, 128], "block": BasicBlock, "layers": LAYERS["resnet34"]},
-}
 
 
 def build(p: Mapping) -> nn.Module:
