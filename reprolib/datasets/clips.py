@@ -15,7 +15,7 @@ class ClipSet:
 
     images: uint8 (N, T, H, W, 3), RGB. labels: uint8 (N, T, H, W), indices into `classes`.
     landmarks: float32 (N, T, 68, 2), pixels (x, y). names, subjects: N clips, N people.
-    categories: 1 to 3, how hard a clip is, as 300VW's scenarios.
+    categories: 1 to 3, how hard a clip is, as 300VW's scenarios; 0 where the dataset does not say.
     """
 
     images: np.ndarray
@@ -40,7 +40,7 @@ class ClipSet:
         return replace(self, **{name: pick(getattr(self, name)) for name in per_clip})
 
 
-def windows(clips: ClipSet, *, length: int) -> ClipSet:
+def windows(clips: ClipSet, *, length: int = 5) -> ClipSet:
     """Every clip cut into windows of `length` frames that do not overlap; what is left at its end is dropped.
 
     UserError if the clips have fewer frames than a window.
@@ -74,6 +74,6 @@ def split_by_subject(clips: ClipSet, *, parts: tuple[float, ...], seed: int) -> 
     ends = np.round(np.cumsum(parts) / sum(parts) * len(people)).astype(int)
     at_least = np.arange(1, len(parts) + 1)  # one person each, and as many left for those behind
     ends = np.clip(ends, at_least, len(people) - at_least[::-1] + 1)
-    ends = np.maximum.accumulate(np.maximum(ends, ends[0] + np.arange(len(parts))))
+    ends = np.maximum.accumulate(ends - at_least) + at_least
     sets = np.split(people, ends[:-1])
     return [clips.subset(np.flatnonzero(np.isin(clips.subjects, of_part))) for of_part in sets]

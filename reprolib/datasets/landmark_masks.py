@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from scipy.interpolate import CubicSpline
 
@@ -21,15 +20,15 @@ OUTLINES = {
     "inner_mouth": (INNER_MOUTH, (tuple(range(60, 65)), (*range(64, 68), 60))),
 }
 STEPS = 8  # points of the outline between two landmarks
-FRACTION_BITS = 4  # cv2 fills polygons whose corners lie on sixteenths of a pixel
 
 
-def landmark_mask(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def landmark_mask(points: np.ndarray, shape: tuple[int, int], *, forehead: bool = False) -> np.ndarray:
     """The mask uint8 (H, W) into `CLASSES` of a face with landmarks (68, 2), in pixels (x, y).
 
     Outlines are natural cubic splines along each arc with corners where arcs meet, complete also where something
-    covers the face. What a closed mouth or eye leaves, a line, has no area. UserError for another number of
-    landmarks or for ones that are not finite. Source: Wang et al. 2018, Sec. 4.1 (the splines' form is ours).
+    covers the face. With `forehead`, half an ellipse over the brows closes the skin instead of the brows. UserError
+    for another number of landmarks or for ones that are not finite. Source: Wang et al. 2018, Sec. 4.1 (the splines'
+    form is ours).
     """
     points = np.asarray(points, np.float64)
     if points.shape != (68, 2):
@@ -41,11 +40,10 @@ def landmark_mask(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         raise UserError(f"a mask needs 68 finite landmarks, found {missing} that are not: leave this frame out")
     mask = np.zeros(shape, np.uint8)
     for label, arcs in OUTLINES.values():
-        outline = np.concatenate([spline(points[list(arc)])[:-1] for arc in arcs])
-        corners = np.round(outline * (1 << FRACTION_BITS)).astype(np.int32)
-        inside = cv2.fillPoly(np.zeros(shape, np.uint8), [corners], 1, shift=FRACTION_BITS)
-        if _area(outline) >= 0.5:  # cv2 draws a line where there is no area
-            mask[inside > 0] = label
+        curves = [spline(points[list(arc)]) for arc in arcs]
+        if forehead and label == SKIN:
+            curves[1:] = [_forehead(points)]
+        mask[inside(np.concatenate([curve[:-1] for curve in curves]), shape)] = label
     return mask
 
 
@@ -69,7 +67,27 @@ def spline(arc: np.ndarray) -> np.ndarray:
     return CubicSpline(at, arc, bc_type="natural")(np.linspace(0, len(arc) - 1, (len(arc) - 1) * STEPS + 1))
 
 
-def _area(outline: np.ndarray) -> float:
-    """Of a closed polygon (P, 2), in square pixels."""
-    x, y = outline.T
-    return abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+def inside(outline: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """bool (H, W): the pixels whose centres lie inside a closed polygon (P, 2), by the even-odd rule.
+
+    cv2.fillPoly also paints the pixels that the polygon's edge touches: at a side of 128 pixels that makes eyes a
+    quarter and inner mouths half as large again, and a mouth that hardly opens a bar.
+    """
+    height, width = shape
+    (x, y), (next_x, next_y) = outline.T, np.roll(outline, -1, axis=0).T
+    row, edge = np.nonzero((y <= np.arange(height)[:, None]) != (next_y <= np.arange(height)[:, None]))
+    crossing = x[edge] + (row - y[edge]) / (next_y[edge] - y[edge]) * (next_x[edge] - x[edge])
+    crossings = np.zeros((height, width + 1), np.int64)  # of the edge with a row, at the first centre behind each
+    np.add.at(crossings, (row, np.clip(np.ceil(crossing), 0, width).astype(int)), 1)
+    return crossings.cumsum(axis=1)[:, :width] % 2 == 1
+
+
+def _forehead(points: np.ndarray) -> np.ndarray:
+    """Half an ellipse (33, 2) from the jaw's end 16 over the hairline to its end 0.
+
+    Brows are as far from the hairline as from the nose's base (33), the rule of facial thirds.
+    """
+    middle = (points[0] + points[16]) / 2
+    brows = (points[21] + points[22]) / 2
+    angle = np.linspace(0, np.pi, 33)[:, None]
+    return middle + np.cos(angle) * (points[16] - middle) + np.sin(angle) * (2 * brows - points[33] - middle)

@@ -24,18 +24,18 @@ from reprolib.datasets.talking_mouths import speakers
 from reprolib.errors import UserError
 from reprolib.paths import CACHE
 
-FACE = 0.62  # height of the landmarks' box as a part of the picture's: skin on about a third of it
+FACE = 0.7  # longer side of the landmarks' box as a part of the picture's: skin on about a third of it
 SHORTEST = 29  # frames of the shortest clips
-KINDS = ("blur", "noise", "occluder", "low resolution")
+KINDS = ("occluder", "blur", "low resolution", "noise")  # from the scene to the sensor: so they come about
 
 
 def load(root: Path, *, count: int, size: int, frames: int, seed: int = 0, progress: bool = True) -> ClipSet:
     """The first `frames` frames of `count` clips of `<root>/talkingfaces` (or `root` itself), drawn with `seed`.
 
-    images uint8 (count, frames, size, size, 3), clean; the crop stays where it is through a clip. A clip in which the
-    face is lost in one of these frames is passed over. subjects: clusters of face embeddings. Landmarks and clusters
-    are kept in the project's cache, pictures never. UserError if folder, clips or dlib are missing, a clip is
-    unreadable, or too few clips show a face.
+    images uint8 (count, frames, size, size, 3), clean; the crop stays where it is through a clip. A face that a search
+    misses is followed in its last box for 8 frames (`landmarks.track`); a clip that has frames without landmarks even
+    so is passed over. subjects: clusters of face embeddings. Landmarks and clusters are kept in the project's cache,
+    pictures never. UserError if folder, clips or dlib are missing, a clip is unreadable, or too few clips show a face.
     """
     if not 1 <= frames <= SHORTEST:
         raise UserError(f"clips of talking faces have {SHORTEST} frames or more, {frames} are asked for: ask for fewer")
@@ -44,7 +44,7 @@ def load(root: Path, *, count: int, size: int, frames: int, seed: int = 0, progr
     images = np.empty((count, frames, size, size, 3), np.uint8)
     inside = np.empty((count, frames, 68, 2), np.float32)
     for i, (name, track) in enumerate(zip(names, tracks, strict=True)):
-        square = _square(track)
+        square = around(track)
         for t, frame in enumerate(read_frames(clips[name], frames)):
             images[i, t] = resize_picture(crop_square(frame, square), size)
         inside[i] = (track - square[:2] + 0.5) * (size / square[2]) - 0.5  # pixel centres
@@ -59,19 +59,19 @@ def load(root: Path, *, count: int, size: int, frames: int, seed: int = 0, progr
     )
 
 
-def degrade(clips: ClipSet, *, seed: int) -> ClipSet:
+def degrade(clips: ClipSet, *, seed: int, kinds: tuple[str, ...] = KINDS) -> ClipSet:
     """The same clips as a poor camera sees them: a third untouched, a third with one fault, a third with two, stronger.
 
-    Faults are those of `KINDS`. They last through the clip; an occluder drifts over the face. categories: 1 untouched,
-    2 mild, 3 strong. Labels and landmarks stay those of the clean frames.
+    Faults are drawn from `kinds`. They last through the clip; an occluder drifts over the face. categories: 1
+    untouched, 2 mild, 3 strong. Labels and landmarks stay those of the clean frames.
     """
     images = np.empty_like(clips.images)
     categories = tuple(1 + i % 3 for i in range(len(clips)))
     for i, category in enumerate(categories):
         rng = np.random.default_rng((seed, i))
-        faults = rng.permutation(KINDS)[: category - 1]
+        faults = rng.permutation(kinds)[: category - 1]
         frames = clips.images[i]
-        for fault in sorted(faults, key=KINDS[::-1].index):  # what covers the face is photographed, too
+        for fault in sorted(faults, key=KINDS.index):  # what covers the face is photographed, too
             frames = _FAULTS[fault](frames, clips.landmarks[i], category - 1, rng)
         images[i] = frames
     return replace(clips, images=images, categories=categories)
@@ -126,7 +126,7 @@ def read_frames(clip: Path, count: int) -> np.ndarray:
     return np.stack(frames)
 
 
-def _square(track: np.ndarray) -> tuple[int, int, int]:
+def around(track: np.ndarray) -> tuple[int, int, int]:
     """The square (x, y, side) around the landmarks (T, 68, 2) of a whole clip."""
     low, high = track.min(axis=(0, 1)), track.max(axis=(0, 1))
     side = max(1, round(float((high - low).max() / FACE)))

@@ -3,7 +3,7 @@ import pytest
 
 from reprolib.datasets import synthetic_clips
 from reprolib.datasets.clips import ClipSet, split_by_subject, windows
-from reprolib.datasets.landmark_masks import landmark_mask
+from reprolib.datasets.landmark_masks import SKIN, landmark_mask
 from reprolib.errors import UserError
 
 
@@ -27,6 +27,7 @@ def test_windows_do_not_overlap_and_drop_the_rest():
     assert cut.subjects == ("a", "a", "b", "b")
     assert cut.names == ("clip0", "clip0", "clip1", "clip1")
     assert cut.categories == (1, 1, 2, 2)
+    assert windows(clips("ab", frames=12)).images.shape[:2] == (4, 5)
 
 
 def test_a_window_longer_than_the_clips_is_one_sentence():
@@ -52,6 +53,13 @@ def test_shares_of_people_are_kept():
     assert [len(one) for one in sets] == [14, 2, 4]
 
 
+@pytest.mark.parametrize("parts", [(0.1, 0.5, 0.01, 0.39), (0.001, 0.001, 1), (1, 0.001, 0.001, 0.001)])
+def test_small_shares_get_one_person(parts):
+    sets = split_by_subject(clips("abcdefghij"), parts=parts, seed=0)
+    assert sum(map(len, sets)) == 10
+    assert min(map(len, sets)) == 1
+
+
 def test_fewer_people_than_sets_is_one_sentence():
     with pytest.raises(UserError, match="needs as many people, found 2"):
         split_by_subject(clips("aab"), parts=(1, 1, 1), seed=0)
@@ -66,3 +74,19 @@ def test_synthetic_clips_come_three_a_person_one_of_each_category():
     later = synthetic_clips.load(5, 2, size=32, frames=2, first=2)
     np.testing.assert_array_equal(later.images[0], made.images[2])
     assert later.subjects == ("person-0", "person-1")
+
+
+def test_synthetic_clips_may_all_be_of_one_category():
+    made, mixed = (
+        synthetic_clips.load(5, 3, size=32, frames=1, category=3),
+        synthetic_clips.load(5, 3, size=32, frames=1),
+    )
+    assert made.categories == (3, 3, 3)
+    assert made.subjects == mixed.subjects
+    np.testing.assert_array_equal(made.images[2], mixed.images[2])
+    assert (made.images[0] != mixed.images[0]).any()
+
+
+def test_skin_is_about_a_third_of_synthetic_pictures():
+    labels = synthetic_clips.load(5, 9, size=32, frames=1).labels
+    assert (labels == SKIN).mean() == pytest.approx(1 / 3, abs=0.03)

@@ -98,15 +98,49 @@ def test_degraded_clips_keep_their_labels_and_a_third_is_untouched():
     assert (talking_clips.degrade(clips, seed=1).images != harder.images).any()
 
 
+def test_faults_come_about_from_the_scene_to_the_sensor(monkeypatch):
+    met = []
+
+    def fault(name):
+        def note(frames, points, strength, rng):
+            met.append((name, strength))
+            return frames
+
+        return note
+
+    monkeypatch.setattr(talking_clips, "_FAULTS", {name: fault(name) for name in talking_clips.KINDS})
+    clips = synthetic_clips.load(5, 3, size=32, frames=1)
+    pairs = set()
+    for seed in range(30):
+        met.clear()
+        talking_clips.degrade(clips, seed=seed)
+        (_, mild), (first, strong), (second, _) = met
+        assert (mild, strong) == (1, 2)
+        pairs.add((first, second))
+    expected = ("occluder", "blur"), ("occluder", "low resolution"), ("occluder", "noise")
+    expected += ("blur", "low resolution"), ("blur", "noise"), ("low resolution", "noise")
+    assert pairs == set(expected)
+
+
+def test_faults_are_of_the_kinds_that_are_asked_for():
+    clips = synthetic_clips.load(5, 3, size=48, frames=2)
+    covered = talking_clips.degrade(clips, seed=0, kinds=("occluder",))
+    for image, clean in zip(
+        covered.images[1:].reshape(-1, 48, 48, 3), clips.images[1:].reshape(-1, 48, 48, 3), strict=True
+    ):
+        assert (image != clean).any()
+        assert (image == clean).any(-1).mean() > 0.1  # what is not behind the thing or in its shade stays
+
+
 @pytest.mark.parametrize("fault", talking_clips.KINDS)
 def test_a_fault_is_worse_when_it_is_strong(fault):
     clips = synthetic_clips.load(5, 1, size=64, frames=3)
     frames, points = clips.images[0], clips.landmarks[0]
 
     def change(strength):
-        harder = talking_clips._FAULTS[fault](frames, points, strength, np.random.default_rng(1))
-        difference = np.abs(harder.astype(int) - frames)
-        return (difference > 0).mean() if fault == "occluder" else difference.mean()
+        harder = [talking_clips._FAULTS[fault](frames, points, strength, np.random.default_rng(i)) for i in range(6)]
+        difference = np.abs(np.array(harder).astype(int) - frames)
+        return (difference > 12).mean() if fault == "occluder" else difference.mean()
 
     assert 0 < change(1) < change(2)
 

@@ -37,7 +37,7 @@ def test_clips_are_seconds_of_videos_with_masks_of_their_landmarks(root):
     clips = three_hundred_vw.load(root, size=48, frames=2, every=1)
     assert clips.images.shape == (4, 2, 48, 48, 3)  # two seconds of three frames each
     assert clips.subjects == ("001", "001", "410", "410")
-    assert clips.categories == (1, 1, 3, 3)
+    assert clips.categories == (0, 0, 3, 3)  # the official training list has no categories
     assert clips.names[:2] == ("001-00000", "001-00003")
     np.testing.assert_allclose(clips.images[0].mean((1, 2, 3)), (120, 125), atol=2)
     np.testing.assert_allclose(clips.images[3].mean((1, 2, 3)), (75, 80), atol=2)
@@ -51,18 +51,30 @@ def test_every_tenth_clip_is_taken_where_there_are_more(root):
     assert three_hundred_vw.load(root, size=16, frames=2, every=2).names == ("001-00000", "410-00000")
 
 
+def test_a_count_takes_clips_evenly_from_all_videos(root):
+    every = three_hundred_vw.load(root, size=16, frames=2, every=1)
+    some = three_hundred_vw.load(root, size=16, frames=2, every=1, count=2)
+    assert some.names == ("001-00000", "410-00003")
+    np.testing.assert_array_equal(some.images, every.images[[0, 3]])
+    assert three_hundred_vw.load(root, size=16, frames=2, every=1, count=9).names == every.names
+
+
 def test_points_count_from_one_in_the_file_and_from_zero_here(root, points):
     read = three_hundred_vw.read_points(root / "300vw/001/annot/000001.pts")
     np.testing.assert_allclose(read, points, atol=1e-3)
 
 
 def test_check_counts_videos_frames_and_categories(root):
-    assert three_hundred_vw.check(root) == ["300vw: 2 videos, 12 frames; test categories 1, 2, 3: 0, 0, 1 videos"]
+    assert three_hundred_vw.check(root) == [
+        "300vw: 2 videos, 12 frames; test categories 1, 2, 3: 0, 0, 1 videos",
+        "300vw: 2 of the 114 official videos are there",
+    ]
 
 
 def test_all_of_the_official_test_videos_have_a_category():
     counts = [list(three_hundred_vw.CATEGORY_OF.values()).count(category) for category in (1, 2, 3)]
     assert counts == [31, 19, 14]
+    assert len({*three_hundred_vw.CATEGORY_OF, *three_hundred_vw.TRAINING.split()}) == 114
 
 
 def test_a_missing_annotation_is_one_sentence(root):
@@ -86,8 +98,19 @@ def test_a_bad_annotation_is_one_sentence(root, points, change, message):
         three_hundred_vw.check(root)
 
 
-def test_an_annotation_cut_short_is_one_sentence(root):
-    (root / "300vw/001/annot/000001.pts").write_text("version: 1\nn_points: 68\n")
+def test_a_video_without_annotation_is_one_sentence(root):
+    for path in (root / "300vw/001/annot").iterdir():
+        path.unlink()
+    (root / "300vw/001/annot").rmdir()
+    with pytest.raises(UserError, match=r"should hold 6 .pts files, found 0"):
+        three_hundred_vw.check(root)
+    with pytest.raises(UserError, match=r"001/annot/000001.pts is missing"):
+        three_hundred_vw.load(root, size=16, frames=2)
+
+
+@pytest.mark.parametrize("kept", ["version: 1\nn_points: 68\n", "version: 1\nn_points: 68\n{\n1 2\n"])
+def test_an_annotation_cut_short_is_one_sentence(root, kept):
+    (root / "300vw/001/annot/000001.pts").write_text(kept)
     with pytest.raises(UserError, match=r"between braces"):
         three_hundred_vw.check(root)
 

@@ -37,8 +37,7 @@ def _sets(source: str, data_root: Path | None, count: int, frames: int, size: in
         clips = talking_clips.load(data_root, count=count, size=size, frames=frames, seed=SEED)
         clips = talking_clips.degrade(clips, seed=SEED)
     else:
-        clips = three_hundred_vw.load(data_root, size=size, frames=frames)
-        clips = clips.subset(np.linspace(0, len(clips) - 1, min(count, len(clips))).astype(int))
+        clips = three_hundred_vw.load(data_root, size=size, frames=frames, count=count)
     return split_by_subject(clips, parts=SPLIT, seed=SEED)
 
 

@@ -53,7 +53,7 @@ SCALES = {
         batch_size=8, batch_clips=2, lr=1e-3,
     ),
     "cpu": Scale(
-        seeds=3, size=128, zoom_size=96, width=16, fc_channels=512, clips=117, frames=10, fcn_epochs=12, epochs=6,
+        seeds=3, size=192, zoom_size=128, width=8, fc_channels=512, clips=180, frames=5, fcn_epochs=12, epochs=6,
         batch_size=8, batch_clips=2, lr=1e-3,
     ),
     "gpu": Scale(

@@ -63,6 +63,7 @@ def _trained(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict]:
 
 def _fcn(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict]:
     """A network that sees frames one by one, trained with cross-entropy (Sec. 4.2)."""
+    p = {**p, **fcn(p["network"], region=p["region"])}  # smoothing comes after training
 
     def fit(model: nn.Module) -> dict:
         training, validation, _ = clips_of.region_sets(p, context.data_root)
@@ -210,8 +211,8 @@ def _predictor(model: nn.Module, p: Mapping) -> Predict:
     size = p["size"] if p["region"] == "face" else p["zoom_size"]
 
     def predict(frames: np.ndarray, side: int) -> np.ndarray:
-        scores = _scores(model, _at(frames, size), steps=p.get("steps"))
-        if p.get("smoothed"):
+        scores = _scores(model, _at(frames, size), steps=_steps(p))
+        if p["stage"] == "fcn" and p["smoothed"]:
             scores = smoothed(scores.softmax(1))
         return F.interpolate(scores, (side, side), mode="bilinear").argmax(1).to(torch.uint8).cpu().numpy()
 
@@ -345,9 +346,14 @@ def windows_of(frames: np.ndarray) -> np.ndarray:
 def _frames_per_second(model: nn.Module, p: Mapping) -> float:
     """Frames a second in one clip at a time (a single frame at a time for networks that see one)."""
     size = p["size"] if p["region"] == "face" else p["zoom_size"]
-    steps = p.get("steps")
+    steps = _steps(p)
     shape = (1, 3, size, size) if steps is None else (1, steps, 3, size, size)
     return (steps or 1) * images_per_second(model, torch.zeros(shape), repeats=5)
+
+
+def _steps(p: Mapping) -> int | None:
+    """Frames that the network of a row sees together; None: one by one."""
+    return p["steps"] if p["stage"] == "conv_lstm" else None
 
 
 def _clips_per_second(predict: Predict, p: Mapping, context: Context) -> float:
