@@ -177,14 +177,6 @@ def _loss_curves(records: Mapping[str, list[Record]]) -> Figure:
 # --- drawn from the networks themselves ---------------------------------------------------------------
 
 
-def network() -> Figure:
-    """Table 1 as a drawing: FCN-ResNet50 at 320 × 320, read off its modules."""
-    with figures.style():
-        figure, ax = plt.subplots(figsize=(9, 4.2))
-        figures.architecture(ax, FCNResNet50().eval(), (3, 320, 320))
-    return figure
-
-
 def conversion() -> Figure:
     """Figure 1: the top layers of the FCN and of the ConvLSTM-FCN made from it, shapes read off a forward pass."""
     frames, steps = 10, s.STEPS
