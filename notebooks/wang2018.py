@@ -80,7 +80,6 @@ shown.table("extra B", "The same networks with and without memory.")
 
 # %% tags=["hide-input"]
 shown.facts()
-shown.drawing(pictures.network(), "table-1", "Table 1 drawn: FCN-ResNet50 at 320 × 320", ".svg")
 shown.drawing(
     pictures.conversion(), "figure-1", "Figure 1: from FCN to ConvLSTM-FCN, shapes read off the modules", ".svg"
 )
