@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import segmentation_models_pytorch as smp
@@ -122,7 +123,7 @@ def build(p: Mapping) -> nn.Module:
 def _train_best(
     model: nn.Module,
     data: Mapping[str, Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Loss,
     schedule: DecaySchedule,
     seed: int,
     context: Context,
@@ -145,14 +146,9 @@ def _train_best(
         return {"validation_miou": miou}
 
     def of_output(scores: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        labels = batch["labels"]
-        if labels.ndim == 4:  # clips: (N, T, classes, h, w)
-            scores = scores.flatten(0, 1)
-        if part is not None:
-            scores = upsample_tf1(scores, STRIDE)
-        if loss is _per_clip:
-            return loss(scores.unflatten(0, labels.shape[:2]), labels)
-        return loss(scores, labels.flatten(0, -3) if labels.ndim == 4 else labels)
+        if part is not None:  # scores of cells, (N, T, classes, h, w)
+            scores = upsample_tf1(scores.flatten(0, 1), STRIDE).unflatten(0, scores.shape[:2])
+        return loss(scores, batch["labels"])
 
     trained = model if part is None else part
     curves = train(
@@ -179,22 +175,36 @@ def _features(model: ConvLSTMFCN, clips: ClipSet, context: Context) -> Tensor:
 # --- losses ------------------------------------------------------------------------------------------
 
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Scores (N, classes, H, W) and labels (N, H, W) of frames, or (N, T, classes, H, W) and (N, T, H, W) of clips."""
+
+
+def _of_frames(loss: Loss) -> Loss:
+    """A loss of frames, also for clips: their frames are taken one by one."""
+
+    def of_any(scores: Tensor, labels: Tensor) -> Tensor:
+        clips = labels.ndim == 4
+        return loss(scores.flatten(0, 1), labels.flatten(0, 1)) if clips else loss(scores, labels)
+
+    return of_any
+
+
 def _per_clip(scores: Tensor, labels: Tensor) -> Tensor:
-    """Eq. 7 with the weights of each clip: scores (N, T, classes, H, W)."""
+    """Eq. 7 with the weights of each clip."""
     return segmentation_loss(scores.transpose(1, 2), labels, per_image=True)
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross_entropy": F.cross_entropy,
-    "iou": iou_loss,
-    "hinge": lambda scores, labels: segmentation_loss(scores, labels, form="hinge", margin=1.0),
-    "linear_margin": lambda scores, labels: segmentation_loss(scores, labels, form="linear", margin=0.1),
-    "linear": segmentation_loss,
-    "linear_hard": lambda scores, labels: segmentation_loss(scores, labels, hard_counts=True),
-    "linear_through": lambda scores, labels: segmentation_loss(scores, labels, through_weights=True),
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": _of_frames(F.cross_entropy),
+    "iou": _of_frames(iou_loss),
+    "hinge": _of_frames(partial(segmentation_loss, form="hinge", margin=1.0)),
+    "linear_margin": _of_frames(partial(segmentation_loss, form="linear", margin=0.1)),
+    "linear": _of_frames(segmentation_loss),
+    "linear_hard": _of_frames(partial(segmentation_loss, hard_counts=True)),
+    "linear_through": _of_frames(partial(segmentation_loss, through_weights=True)),
     "linear_per_clip": _per_clip,
-    "dice": dice_loss,
-    "lovasz": smp.losses.LovaszLoss("multiclass"),
+    "dice": _of_frames(dice_loss),
+    "lovasz": _of_frames(smp.losses.LovaszLoss("multiclass")),
 }
 
 
