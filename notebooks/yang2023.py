@@ -77,6 +77,8 @@ shown.claims()
 # ## What makes mouths hard? (Figures 1 and 5)
 #
 # Lip, tongue and cavity share their colours, and an edge detector draws many lines that are no border of a part.
+# Numbers on public data are the talking faces'; its pictures, here and below, are mouths of FASSEG {cite:p}`khan2015,khan2017`,
+# cut and labelled in the same way.
 
 # %% tags=["hide-input"]
 shown.figure("figure 1", "figure 1", "Figure 1: a mouth, its annotation, the colours of its parts, its edges.")
@@ -145,7 +147,8 @@ shown.figure("figure 8", "figure 8", "Figure 8: what each network finds.")
 # %% [markdown]
 # ## Is a smaller encoder enough? (Table VI)
 #
-# Frames per second are those of the machine named in the caption, one crop at a time.
+# Frames per second are those of the machine named in the caption, one crop at a time, while other work shared it: their
+# spread over the seeds tells more about that than about the encoders.
 
 # %% tags=["hide-input"]
 shown.table("table 6", "Table VI: encoders.")

@@ -127,8 +127,14 @@ class StudyPage:
         self.own_table(self.study.questions, "questions", "Effects of the first over the second.")
 
     def facts(self) -> None:
-        """The exactly checkable numbers, published and ours."""
-        display(HTML(report.to_html(report.fidelity_table(self.study.fidelity()), "Exactly checkable numbers.")))
+        """The exactly checkable numbers, published and ours: those that differ, and all of them folded away."""
+        facts = self.study.fidelity()
+        unequal = [fact for fact in facts if not fact.equal]
+        display(HTML(f"<p>{len(facts) - len(unequal)} of {len(facts)} exactly checkable numbers are equal.</p>"))
+        if unequal:
+            display(HTML(report.to_html(report.fidelity_table(unequal), "Those that are not.")))
+        everything = report.to_html(report.fidelity_table(facts), "Exactly checkable numbers.")
+        display(HTML(f"<details><summary>All {len(facts)} numbers</summary>{everything}</details>"))
 
     @property
     def _figures(self) -> Path:

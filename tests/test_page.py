@@ -1,0 +1,72 @@
+import pandas as pd
+import pytest
+
+from reprolib import page, report, studies
+from reprolib.report import fact
+from reprolib.trials import Outcome, RunStore
+
+
+class Study:
+    """A study of one table whose only trial is recorded on synthetic data."""
+
+    ID = "yang2023"
+
+    def __init__(self, facts):
+        self._facts = facts
+        self.real = studies.load("yang2023")
+
+    def trials(self, parameters):
+        return {"table 2": self.real.trials(parameters)["table 2"][:1]}
+
+    def tables(self, parameters, store):
+        return {"table 2": pd.DataFrame({"mIoU": [1.0]}, index=["Baseline"])}
+
+    def fidelity(self):
+        return self._facts
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """A page, and the HTML of everything that it displays."""
+    html = []
+    monkeypatch.setattr(page, "display", lambda thing: html.append(thing.data))
+    store = RunStore(tmp_path)
+    facts = [fact("yang2023", "layers", "5", 5), fact("yang2023", "parameters", "7", 8)]
+    study = Study(facts)
+    parameters = study.real.Parameters(seeds=1)
+    [trial] = study.trials(parameters)["table 2"]
+    cost = {"seconds": 1.0, "device": "cpu", "device_name": "a CPU", "peak_memory_mb": 1.0}
+    store.save(trial, Outcome({"miou": 1.0}), cost=cost, environment={})
+    return page.StudyPage(study, lambda parameters, store: {}, parameters, store), html
+
+
+def test_a_page_shows_the_sources_that_have_records(shown):
+    made, _ = shown
+    assert list(made.sources) == ["synthetic"]
+    assert len(made.records("synthetic", "table 2")) == 1
+    assert made.records("synthetic", "table 9") == []
+
+
+def test_a_table_says_what_stands_behind_it_and_is_saved(shown):
+    made, html = shown
+    made.table("table 2", "Table II.")
+    assert "Table II. Data: synthetic; profile: smoke; seeds: 1; device: a CPU; made from 1 record" in html[0]
+    saved = made.store.root / "tables" / "yang2023-table-2-synthetic-smoke.csv"
+    assert pd.read_csv(saved, index_col=0).loc["Baseline", "mIoU"] == 1.0
+
+
+def test_facts_that_differ_come_first_and_all_can_be_unfolded(shown):
+    made, html = shown
+    made.facts()
+    assert html[0] == "<p>1 of 2 exactly checkable numbers are equal.</p>"
+    assert "parameters" in html[1] and "layers" not in html[1]
+    assert html[2].startswith("<details><summary>All 2 numbers</summary>")
+    assert "layers" in html[2]
+
+
+def test_an_empty_table_of_our_own_is_left_out(shown):
+    made, html = shown
+    made.own_table(lambda parameters, store: pd.DataFrame(), "spread", "Spread.")
+    assert html == []
+    made.own_table(lambda parameters, store: pd.DataFrame({"a": [report.NOT_DONE]}), "spread", "Spread.")
+    assert "Spread. Data: synthetic" in html[0]
