@@ -205,7 +205,7 @@ answer("long", "long-sparsity", "long-beta")
 # Adam does not see the scale of a loss, so only β / α decides: α = 1, β = 0 must repeat α = 10, β = 0.
 
 # %% tags=["hide-input"]
-shown.figure("extra A", "extra A", "Sparsity against IoU; thin lines are 95 % intervals over seeds and faces.", ".svg")
+shown.figure("extra A", "extra A", "Sparsity against IoU; thin lines are 95 % intervals over seeds and people.", ".svg")
 shown.table("extra A", "The sweep in numbers.")
 
 # %% [markdown]

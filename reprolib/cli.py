@@ -139,8 +139,8 @@ def notebook(rest: typer.Context, study: Study) -> None:
 @app.command()
 def lips(
     images: Annotated[list[Path], typer.Argument(help="Photos with one face each.")],
-    checkpoint: Annotated[Path, typer.Option(help="A trained lip network.")],
     out: Annotated[Path, typer.Option(help="The folder for NAME_mask.png and NAME_overlay.png.")],
+    checkpoint: Annotated[Path, typer.Option(help="A trained lip network.")] = paths.RESULTS / "weights" / "lips.pt",
 ) -> None:
     """Label lip, teeth, tongue and cavity in photos of faces."""
     from reprolib import lips as tool  # torch and dlib load slowly, and only this command needs them

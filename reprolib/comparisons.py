@@ -82,7 +82,7 @@ def claim(
 
 def answers(asked: Sequence[Comparison], found: Sequence[Interval | None], column: str) -> pd.DataFrame:
     """Our own questions, one a line, with the effect and its 95 % interval under `column`, or "not done"."""
-    cells = [_effect(c, interval) for c, interval in zip(asked, found, strict=True)]
+    cells = [effect(interval, c.unit) for c, interval in zip(asked, found, strict=True)]
     return pd.DataFrame({column: cells}, index=pd.Index([c.statement for c in asked], name="question"))
 
 
@@ -95,10 +95,11 @@ def in_words(c: Comparison, found: Interval | None, score: str) -> str:
     return f"{c.statement} <em>{score} {numbers}</em>"
 
 
-def _effect(c: Comparison, found: Interval | None) -> str:
+def effect(found: Interval | None, unit: str) -> str:
+    """ "+1.20 [+0.30, +2.10] points", or "not done"."""
     if found is None:
         return report.NOT_DONE
-    return f"{found.point:+.2f} [{found.low:+.2f}, {found.high:+.2f}] {c.unit}".replace("-", "−")
+    return f"{found.point:+.2f} [{found.low:+.2f}, {found.high:+.2f}] {unit}".replace("-", "−")
 
 
 def scores(rows: Rows, columns: Mapping[str, str]) -> pd.DataFrame:

@@ -81,9 +81,12 @@ def accuracy(conf: np.ndarray) -> np.ndarray:
     return _ratio(_counts(conf)[0].sum(-1), conf.sum((-2, -1)))
 
 
-def mean_iou(conf: np.ndarray) -> np.ndarray:
-    """Mean of `iou` over the classes that are present: (…, K, K) -> (…)."""
-    return _mean_of_present(iou(conf))
+def mean_iou(conf: np.ndarray, *, first: int = 0) -> np.ndarray:
+    """Mean of `iou` over the classes that are present, from class `first` on: (…, K, K) -> (…).
+
+    With `first` = 1 the background is left out (wang2018 Eq. 2).
+    """
+    return _mean_of_present(iou(conf)[..., first:])
 
 
 def mean_recall(conf: np.ndarray) -> np.ndarray:

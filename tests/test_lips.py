@@ -6,13 +6,15 @@ import torch
 from PIL import Image
 from torch import nn
 
-from reprolib import lips
+from reprolib import lips, metrics
 from reprolib.cli import main
-from reprolib.datasets import landmarks
+from reprolib.datasets import landmarks, mouths
 from reprolib.datasets.mouths import BACKGROUND, LIP
 from reprolib.errors import UserError
 from reprolib.models.lip_network import LipNetwork
+from reprolib.paths import RESULTS
 from reprolib.studies.yang2023.checkpoint import LipModel, load_model, save_model
+from reprolib.studies.yang2023.networks import inputs
 
 SIZE = (32, 64)
 ARGUMENTS = {"encoder": "shufflenet_v2", "kernels": (2, 2, 2), "nodes": (2, 2, 2)}
@@ -189,3 +191,13 @@ def test_another_file_is_no_checkpoint(photo, tmp_path, capsys, content):
 def test_two_photos_of_one_name_are_refused(checkpoint, tmp_path):
     with pytest.raises(UserError, match="two photos are named a"):
         list(lips.run([tmp_path / "a.png", tmp_path / "b/a.jpg"], checkpoint=checkpoint, out=tmp_path))
+
+
+def test_the_published_weights_find_most_of_a_rendered_mouth():
+    """They come from the trial "Proposed, four times as long", synthetic mouths, cpu profile, seed 0."""
+    model = load_model(RESULTS / "weights" / "lips.pt")
+    faces = mouths.synthetic(77, 4, size=model.size)
+    found = lips.predict_multiscale(model.network, inputs(faces.images)).argmax(1).numpy()
+    iou = metrics.iou(metrics.confusion(found, faces.labels, 5).sum(0))
+    assert iou[LIP] > 0.6
+    assert (RESULTS / "weights" / "lips.pt").stat().st_size < 5e6

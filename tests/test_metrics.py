@@ -224,3 +224,9 @@ def test_items_of_one_group_are_drawn_together():
 def test_groups_must_name_every_item():
     with pytest.raises(ValueError, match="groups must give one number to each of 5 items"):
         paired_bootstrap(np.zeros((1, 5)), np.ones((1, 5)), groups=[0, 1])
+
+
+def test_the_mean_iou_may_leave_the_background_out():
+    conf = np.array([[8, 0, 0], [0, 1, 1], [0, 0, 2]])
+    assert metrics.mean_iou(conf) == pytest.approx((1 + 1 / 2 + 2 / 3) / 3)
+    assert metrics.mean_iou(conf, first=1) == pytest.approx((1 / 2 + 2 / 3) / 2)

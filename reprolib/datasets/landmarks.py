@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
 from functools import cache as once
@@ -82,6 +83,27 @@ def detect_all(image: np.ndarray, *, zoom: int = 1) -> np.ndarray:
     return found
 
 
+def track(frames: np.ndarray, *, every: int = 8) -> np.ndarray:
+    """The 68 landmarks of one face through a clip of uint8 (T, H, W, 3): float32 (T, 68, 2), NaN while there is none.
+
+    The face is searched in every `every`th frame, and in each frame until it is found; between searches the last box
+    is held and the points are placed anew in every frame. A search that fails keeps the box once; the face is lost
+    when the next one fails, too. UserError if dlib is not installed.
+    """
+    detector, predictor = _dlib_models()
+    found = np.full((len(frames), 68, 2), np.nan, np.float32)
+    box, failures = None, 0
+    for t, frame in enumerate(frames):
+        frame = np.ascontiguousarray(frame)
+        if box is None or t % every == 0:
+            boxes = detector(frame, 1)
+            failures = 0 if len(boxes) else failures + 1
+            box = max(boxes, key=lambda b: b.area()) if len(boxes) else (box if failures < 2 else None)
+        if box is not None:
+            found[t] = [(p.x, p.y) for p in predictor(frame, box).parts()]
+    return found
+
+
 def embed(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """dlib's face embedding, float32 (128,): nearer than about 0.6 for the same person.
 
@@ -123,3 +145,10 @@ def save_bytes(path: Path, content: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(content)
     os.replace(file.name, path)
+
+
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays as one .npz, whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    save_bytes(path, content.getvalue())

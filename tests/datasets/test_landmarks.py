@@ -83,3 +83,49 @@ def test_the_same_face_has_the_same_embedding():
     one, other = landmarks.embed(image, points), landmarks.embed(image, points)
     assert one.shape == (128,) and one.dtype == np.float32
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """A detector that finds a face in bright frames only; the frames that it was shown, by brightness."""
+    frames = []
+
+    class Box:
+        def area(self):
+            return 1
+
+    class Shape:
+        def __init__(self, frame):
+            self.value = float(frame.mean())
+
+        def parts(self):
+            return [type("Point", (), {"x": self.value, "y": 0.0})()] * 68
+
+    def detector(frame, upsampled):
+        frames.append(int(frame.mean()))
+        return [Box()] if frame.mean() >= 100 else []
+
+    monkeypatch.setattr(landmarks, "_dlib_models", lambda: (detector, lambda frame, box: Shape(frame)))
+    return frames
+
+
+def clip(*brightness):
+    return np.stack([np.full((4, 4, 3), value, np.uint8) for value in brightness])
+
+
+def test_a_track_searches_every_eighth_frame_and_places_points_in_each(searched):
+    track = landmarks.track(clip(*range(100, 118)))
+    assert searched == [100, 108, 116]
+    np.testing.assert_array_equal(track[:, 0, 0], range(100, 118))
+
+
+def test_a_track_begins_with_the_first_frame_that_shows_a_face(searched):
+    track = landmarks.track(clip(1, 2, 103, 4))
+    assert searched == [1, 2, 103]
+    assert np.isfinite(track).all(axis=(1, 2)).tolist() == [False, False, True, True]
+
+
+def test_a_lost_face_keeps_its_box_for_one_search(searched):
+    track = landmarks.track(clip(100, 1, 2, 3, 4, 5, 106, 7), every=2)
+    assert searched == [100, 2, 4, 5, 106]
+    assert np.isfinite(track).all(axis=(1, 2)).tolist() == [True] * 4 + [False] * 2 + [True] * 2

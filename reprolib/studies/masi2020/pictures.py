@@ -15,10 +15,11 @@ from reprolib import figures
 from reprolib.losses.consensus import consensus_loss
 from reprolib.models import receptive_field
 from reprolib.models.encoder_decoder import EncoderDecoder
-from reprolib.statistics import bootstrap
+from reprolib.records import Arrays
+from reprolib.statistics import Interval, bootstrap
 from reprolib.studies.masi2020 import settings as s
 from reprolib.studies.masi2020.plan import ALPHA, BETA, sweep_row, trials
-from reprolib.studies.masi2020.results import records_of
+from reprolib.studies.masi2020.results import people_of, records_of
 from reprolib.studies.masi2020.scores import cofw_metrics
 from reprolib.studies.masi2020.systems import WATCHED_EPOCHS
 from reprolib.trials import Record, RunStore
@@ -192,32 +193,34 @@ def _samples_of_beta(parameters: s.Parameters, arrays: Mapping[str, dict]) -> Fi
 
 
 def _trade_off(parameters: s.Parameters, records: Mapping[str, list[Record]], store: RunStore) -> Figure:
-    """Face IoU against sparsity for every α and β, with intervals over seeds and faces."""
+    """Face IoU against sparsity for every α and β, with intervals over seeds and people."""
+    arrays = Arrays(store)
+    people = people_of("people_cofw", records, arrays)
     with figures.style():
         figure, ax = plt.subplots(figsize=(6.4, 4.2))
         for alpha, marker in zip(parameters.alphas, "osD^v", strict=False):
             rows = {
                 beta: records[name] for beta in sorted(parameters.betas) if (name := sweep_row(alpha, beta)) in records
             }
-            points = [_point(of_seeds, store) for of_seeds in rows.values()]
+            points = [_point(of_seeds, arrays, people) for of_seeds in rows.values()]
             x, y = ([point[i].point for point in points] for i in (0, 1))
             (line,) = ax.plot(x, y, marker=marker, label=f"consensus, α = {alpha:g}")
             for beta, (sparsity, iou) in zip(rows, points, strict=True):
                 ax.plot([sparsity.low, sparsity.high], [iou.point] * 2, color=line.get_color(), linewidth=0.7)
                 ax.plot([sparsity.point] * 2, [iou.low, iou.high], color=line.get_color(), linewidth=0.7)
                 ax.annotate(f"β={beta:g}", (sparsity.point, iou.point), (4, 4), textcoords="offset points", fontsize=8)
-        sparsity, iou = _point(records[s.CE_FINETUNED], store)
+        sparsity, iou = _point(records[s.CE_FINETUNED], arrays, people)
         ax.plot(sparsity.point, iou.point, "k*", markersize=12, label="cross-entropy")
         ax.set(xlabel="sparsity (components)", ylabel="face IoU (%)", xscale="log")
         ax.legend()
     return figure
 
 
-def _point(records: list[Record], store: RunStore):
-    arrays = [store.arrays(record) for record in records]
-    sparsity = bootstrap(np.stack([a["sparsity"] for a in arrays]), resamples=500)
-    confusion = np.stack([a["confusion"] for a in arrays])
-    return sparsity, bootstrap(confusion, lambda mean: cofw_metrics(mean)["iou_face"], resamples=500)
+def _point(of_seeds: list[Record], arrays: Arrays, people: np.ndarray | None) -> tuple[Interval, Interval]:
+    """Sparsity and face IoU of a row with their 95 % intervals over seeds and people."""
+    sparsity = bootstrap(arrays(of_seeds, "sparsity"), groups=people, resamples=500)
+    confusion = arrays(of_seeds, "confusion")
+    return sparsity, bootstrap(confusion, lambda mean: cofw_metrics(mean)["iou_face"], groups=people, resamples=500)
 
 
 # --- drawn from the method itself --------------------------------------------------------------------

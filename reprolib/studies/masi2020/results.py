@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from reprolib import comparisons, report
-from reprolib.comparisons import Comparison, claim, compare, in_words, scores, summary
+from reprolib.comparisons import Comparison, Rows, claim, compare, in_words, scores, summary
 from reprolib.losses.blobs import one_blob_per_pixel
 from reprolib.losses.consensus import consensus_loss
 from reprolib.models import complexity, receptive_field
@@ -220,12 +220,13 @@ def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> 
 def _compare(c: Comparison, records: Mapping[str, list[Record]], arrays: Arrays) -> Interval | None:
     """The paired effect a − b over the seeds that both have; None where one of them was not run."""
     name, statistic = _statistic(c)
-    people = arrays(records[s.EVERYTHING][:1], _people_array(c))[0] if s.EVERYTHING in records else None
+    people = people_of("people_parts" if c.place == "Table 3" else "people_cofw", records, arrays)
     return compare(replace(c, of_a=name, of_b=name), records, arrays, statistic, groups=people)
 
 
-def _people_array(c: Comparison) -> str:
-    return "people_parts" if c.place == "Table 3" else "people_cofw"
+def people_of(array: str, records: Rows, arrays: Arrays) -> np.ndarray | None:
+    """Who is on each test face ("people_cofw") or picture ("people_parts"), int (N,); None where it is not recorded."""
+    return arrays(records[s.EVERYTHING][:1], array)[0] if records.get(s.EVERYTHING) else None
 
 
 def _statistic(c: Comparison) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprolib import metrics
+from reprolib.checkpoints import fitted_once
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.segmentation_transfer import Panels, face_contour, panels, pseudo_labels
 from reprolib.losses.blob_cross_entropy import blob_cross_entropy
@@ -231,25 +228,7 @@ def _transferred(p: Mapping, seed: int, context: Context, *, loss: str) -> tuple
 def _once(
     spec: Mapping, build: Callable[[], nn.Module], fit: Callable[[nn.Module], dict], context: Context
 ) -> tuple[nn.Module, dict]:
-    """A built and fitted model with its curves, fitted once for all trials whose stage has the same `spec`.
-
-    A stage is a pure function of its spec, so a lost checkpoint costs time and changes nothing.
-    """
-    key = hashlib.sha256(json.dumps({**spec, "recipe": s.RECIPE}, sort_keys=True).encode()).hexdigest()[:16]
-    path = Path(context.results) / "checkpoints" / "masi2020" / f"{key}.pt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        torch.manual_seed(spec["seed"])
-        model = build()
-        if path.exists():
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-            model.load_state_dict(saved["weights"])
-            return model.to(context.device), saved["curves"]
-        curves = fit(model)
-        partial = path.with_suffix(".part")
-        torch.save({"weights": model.state_dict(), "curves": curves}, partial)
-        partial.replace(path)
-    return model, curves
+    return fitted_once("masi2020", {**spec, "recipe": s.RECIPE}, build, fit, context)
 
 
 def pseudo_labels_of(teacher: nn.Module, images: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

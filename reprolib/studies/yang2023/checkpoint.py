@@ -23,9 +23,12 @@ class LipModel:
 
 
 def save_model(path: Path, network: LipNetwork, *, arguments: dict, size: tuple[int, int]) -> None:
-    """Write what `load_model` reads: `arguments` are those that the network was made with."""
+    """Write what `load_model` reads, in half precision; `arguments` are those that the network was made with."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": arguments, "state": network.state_dict(), "size": tuple(size)}, path)
+    state = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
+    partial = path.with_suffix(".part")
+    torch.save({"model": arguments, "state": state, "size": tuple(size)}, partial)
+    partial.replace(path)
 
 
 def load_model(path: Path) -> LipModel:

@@ -9,10 +9,8 @@ from functools import lru_cache
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
-from segmentation_models_pytorch.encoders.resnet import ResNetEncoder
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock
 
 from reprolib.losses.lip_loss import lip_loss, segmentation_loss
 from reprolib.models import complexity
@@ -22,7 +20,6 @@ from reprolib.models.fuzzy_learning import FuzzyLearningModule
 from reprolib.models.glore import GloReNetwork
 from reprolib.models.lip_network import LipNetwork
 from reprolib.models.lsfcnn import LSFCNN
-from reprolib.models.quarter_width import LAYERS, QuarterStages
 from reprolib.models.spygr import SpyGRNetwork
 from reprolib.studies.yang2023 import settings as s
 
@@ -98,17 +95,6 @@ SMP = {
 NETWORKS = {"GloRe": GloReNetwork, "DualSeg": DualSegNetwork, "LSFCNN": LSFCNN}
 
 
-class QuarterEncoder(QuarterStages, ResNetEncoder):
-    """segmentation_models_pytorch's ResNet with the narrow stages of `encoders.build_encoder`."""
-
-
-smp.encoders.encoders["resnet34" + QUARTER] = {
-    "encoder": QuarterEncoder,
-    "pretrained_settings": {},
-    "params": {"out_channels": [3, 64, 16, 32, 64, 128], "block": BasicBlock, "layers": LAYERS["resnet34"]},
-}
-
-
 def build(p: Mapping) -> nn.Module:
     """The network of a row, with random weights: pictures float32 (N, 3, H, W) to logits as of `OneOutput`.
 
@@ -157,12 +143,16 @@ def expecting(model: nn.Module) -> Iterator[None]:
 
 
 @lru_cache
-def counted(**specification) -> tuple[float, float]:
+def counted(*, encoder_twice: bool = False, **specification) -> tuple[float, float]:
     """Parameters (millions) and multiply-accumulates (10⁹) of a network at 128 × 256, by thop 0.1.1 as in the paper.
 
-    Nothing is computed: the network is on the meta device.
+    Nothing is computed: the network is on the meta device. `encoder_twice`: what thop says of the lip network if its
+    encoder keeps the same layers under two names, whole and cut into scales.
     """
     with torch.device("meta"):
         model = build(specification)
-    known, operations = complexity.counted(model.network if isinstance(model, OneOutput) else model, s.PAPER_INPUT)
+    network = model.network if isinstance(model, OneOutput) else model
+    if encoder_twice:
+        network.encoder.whole = nn.ModuleList(list(network.encoder.stages))
+    known, operations = complexity.counted(network, s.PAPER_INPUT)
     return known / 1e6, operations / 1e9

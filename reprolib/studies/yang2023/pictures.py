@@ -19,6 +19,7 @@ from reprolib.models.fuzzy_graph_reasoning import FuzzyProjection
 from reprolib.models.fuzzy_learning import FuzzyLearningModule, membership, moments, rule_weights
 from reprolib.models.lip_network import LipNetwork
 from reprolib.studies.yang2023 import settings as s
+from reprolib.studies.yang2023.data import most_open
 from reprolib.studies.yang2023.results import records_of
 from reprolib.studies.yang2023.systems import SHOWN_SEVERITIES
 from reprolib.trials import Record, RunStore
@@ -54,7 +55,7 @@ def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
         "figure 10": lambda: _hard_cases(arrays[s.PROPOSED]),
         "figure 11a": lambda: _severities(arrays[s.PROPOSED]),
         "figure 11b": lambda: _robustness(records, store),
-        "extra B": lambda: _grid(parameters, records),
+        "table 1": lambda: _grid(parameters, records),
     }
     needs = {
         **{name: [s.PROPOSED] for name in ("figure 1", "figure 5", "figure 10", "figure 11a")},
@@ -63,7 +64,7 @@ def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
         "figure 8": list(RIVALS.values()),
         "figure 9": [s.CROSS],
         "figure 11b": [s.PROPOSED, s.BASELINE, s.UNET],
-        "extra B": [name for k in parameters.kernels for n in parameters.nodes if (name := _trained_as(k, n))],
+        "table 1": [name for k in parameters.kernels for n in parameters.nodes if (name := _trained_as(k, n))],
     }
     return {name: make() for name, make in made.items() if all(row in records for row in needs[name])}
 
@@ -149,9 +150,7 @@ def _severities(kept: Mapping[str, np.ndarray]) -> Figure:
 def _colours_and_edges(kept: Mapping[str, np.ndarray]) -> Figure:
     """Figure 1: an open mouth, its annotation, the colours of its parts, and its edges by Canny."""
     images, labels = kept["example_images"], kept["example_labels"]
-    inner = (labels >= 2).reshape(len(labels), -1)
-    parts = np.array([[(one == c).sum() for c in (2, 3, 4)] for one in labels])
-    open_mouth = int(np.argmax(parts.min(1) * 1e6 + inner.sum(1)))
+    open_mouth = most_open(images, labels)
     image, label = images[open_mouth], labels[open_mouth]
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     slope = np.abs(cv2.Sobel(grey, cv2.CV_32F, 1, 0)) + np.abs(cv2.Sobel(grey, cv2.CV_32F, 0, 1))

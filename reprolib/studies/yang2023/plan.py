@@ -30,6 +30,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
     comparison = per_seed(COMPARISON)
     encoders = per_seed(ENCODERS)
     options = per_seed(OPTIONS)
+    longer = {"epochs": s.LONGER * scale.epochs}
     elsewhere = s.ELSEWHERE if parameters.data == "synthetic" else parameters.data
     shown = [t for t in comparison if t.name == s.PROPOSED]  # their records keep the pictures
     hard = [t for t in comparison if t.name in (s.PROPOSED, s.UNET)] + [t for t in ablation if t.name == s.BASELINE]
@@ -53,6 +54,10 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         "figure 10": hard,
         "figure 11": hard,
         "extra A": options + shown,
+        "extra B": per_seed(
+            {s.long_row(row): ABLATION[row] | longer for row in s.LONG_ROWS}
+            | {s.slow_row(row): ABLATION[row] | longer | {"lr": scale.lr / s.LONGER} for row in s.SLOW_ROWS}
+        ),
     }
     return select(plan, parameters.tables)
 

@@ -42,7 +42,7 @@ def records_of(parameters: s.Parameters, store: RunStore) -> dict[str, list[Reco
 
 
 def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]:
-    """Every table of the paper with ours beside it, and one that goes beyond it ("extra A")."""
+    """Every table of the paper with ours beside it, and two that go beyond it ("extra A", "extra B")."""
     records = records_of(parameters, store)
     plan = trials(parameters)
 
@@ -52,7 +52,7 @@ def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]
         return {printed_as.get(name, name): records.get(name, []) for name in names}
 
     made = {f"table {n}": partial(_beside, parameters, n) for n in TABLES}
-    made["extra A"] = lambda shown: summary(scores(shown, OWN))
+    made |= dict.fromkeys(("extra A", "extra B"), lambda shown: summary(scores(shown, OWN)))
     return {place: make(rows(place)) for place, make in made.items() if place in plan}
 
 
@@ -140,6 +140,13 @@ QUESTIONS = (
                "extra A", s.PROPOSED, s.SHARED, "miou", None),
     Comparison("averaging", "What do scales and flips at test time give?",
                "Table 2", s.PROPOSED, s.PROPOSED, "miou", None, of_b="confusion_single"),
+    *(Comparison(f"long-{name}", f"Trained four times as long, {sentence}", "extra B",
+                 s.long_row(row), s.long_row(s.BASELINE), "miou", None)
+      for name, row, sentence in (("flm", s.RECONSTRUCTION, "does the fuzzy learning module help the baseline?"),
+                                  ("fgr", s.PROJECTION, "does fuzzy graph reasoning?"),
+                                  ("both", s.PROPOSED, "do both?"))),
+    Comparison("slow-both", "…and at a quarter of the rate, do both?", "extra B",
+               s.slow_row(s.PROPOSED), s.slow_row(s.BASELINE), "miou", None),
     Comparison("upernet", "What does UPerNet, which a user would pick today, give over the proposed network?",
                "Table 5", s.UPERNET, s.PROPOSED, "miou", None),
 )  # fmt: skip
@@ -221,18 +228,28 @@ _FACTS = ("1", "2", "5", "6")
 
 
 def fidelity() -> list[report.Fact]:
-    """Every printed parameter and operation count beside that of our network, by the paper's tool and its rule."""
+    """Every printed parameter and operation count beside that of our network, by the paper's tool and its rule.
+
+    Encoders whose count is another one also as thop counts them if their layers are registered under two names.
+    """
     facts = []
     for table in _FACTS:
         paper = report.published("yang2023", table)
-        decimals = _decimals(table)
         for row in paper.index:
             if (table != "2" and row == s.PROPOSED) or (table == "6" and row == s.RESNET_34):
                 continue  # Table II has it
-            for column, ours, places in zip(COUNTS, counted(**specification(row)), decimals, strict=True):
-                published = f"{paper.loc[row, column]:.{places}f}"
-                facts.append(report.fact("yang2023", f"Table {table}, {row}, {column}", published, ours))
+            facts += _counts(f"Table {table}, {row}", table, paper.loc[row], counted(**specification(row)))
+            if table == "6" and row != s.RESNET_18:
+                twice = counted(encoder_twice=True, **specification(row))
+                facts += _counts(f"Table {table}, {row} with the encoder counted twice", table, paper.loc[row], twice)
     return facts
+
+
+def _counts(where: str, table: str, paper: pd.Series, counts: tuple[float, float]) -> list[report.Fact]:
+    return [
+        report.fact("yang2023", f"{where}, {column}", f"{paper[column]:.{places}f}", ours)
+        for column, ours, places in zip(COUNTS, counts, _decimals(table), strict=True)
+    ]
 
 
 def _decimals(table: str) -> tuple[int, int]:

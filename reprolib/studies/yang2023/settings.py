@@ -83,6 +83,19 @@ HARDER = "Proposed, T = 0.01"
 SHARED = "Proposed, shared GCN layers"
 CROSS = "Proposed, trained on synthetic mouths"
 
+LONGER = 4  # times as many epochs: is a module bad, or only slow?
+
+
+def long_row(row: str) -> str:
+    """The row of "extra B" that trains `LONGER` times as long."""
+    return f"{row}, four times as long"
+
+
+def slow_row(row: str) -> str:
+    """The row of "extra B" that trains `LONGER` times as long at 1 / `LONGER` of the rate."""
+    return f"{row}, four times as long at a quarter of the rate"
+
+
 ELSEWHERE = "synthetic, another camera"  # where mouths of Figure 9 come from if there are no real ones
 
 
@@ -96,6 +109,9 @@ def per_scale(finest: int) -> str:
     return "/".join(str(finest << i) for i in range(3))
 
 
+LONG_ROWS = (BASELINE, RECONSTRUCTION, PROJECTION, PROPOSED)
+SLOW_ROWS = (BASELINE, PROPOSED)  # cpu's rate was chosen with the baseline: would a lower one suit the modules?
+
 # One network under several names: the paper's tables repeat it.
 SAME_AS = {grid_row(BEST, BEST): PROPOSED, RESNET_34: PROPOSED}
 
@@ -106,5 +122,6 @@ SYSTEMS: dict[str, str | None] = dict.fromkeys(
         UNET, MANET, FPN, PSPNET, DEEPLAB, LSFCNN, GLORE, DUALSEG, SPYGR, UPERNET,
         RESNET_18, MOBILENET, SQUEEZENET, SHUFFLENET,
         PER_KERNEL, EXPECTED, SOFTER, HARDER, SHARED, CROSS,
+        *map(long_row, LONG_ROWS), *map(slow_row, SLOW_ROWS),
     ]
 )  # fmt: skip

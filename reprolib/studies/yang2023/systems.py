@@ -40,7 +40,7 @@ def execute(trial: Trial, context: Context) -> Outcome:
         seed=trial.seed,
         augment=augment,
     )
-    if p["system"] == s.PROPOSED:
+    if p["system"] in (s.PROPOSED, s.long_row(s.PROPOSED)):
         path = checkpoint_path(trial, context.results)
         save_model(path, model.network, arguments=lip_arguments(p), size=(p["height"], p["width"]))
     return _score(model, curves, p, context)
@@ -49,7 +49,8 @@ def execute(trial: Trial, context: Context) -> Outcome:
 def checkpoint_path(trial: Trial, results: Path) -> Path:
     """Where the proposed network of a trial is kept for `python -m reprolib lips`."""
     p = trial.params
-    return results / "checkpoints" / "yang2023" / f"{p['trained_on']}-{p['profile']}-seed{trial.seed}.pt"
+    length = "" if p["system"] == s.PROPOSED else "-long"
+    return results / "checkpoints" / "yang2023" / f"{p['trained_on']}-{p['profile']}{length}-seed{trial.seed}.pt"
 
 
 def _score(model: nn.Module, curves: dict, p: Mapping, context: Context) -> Outcome:
@@ -97,7 +98,7 @@ def _examples(model: nn.Module, shown: FaceSet, p: Mapping) -> dict[str, np.ndar
     if p["system"] in (s.PROPOSED, s.CROSS):
         arrays |= {"example_images": shown.images, "example_labels": shown.labels}
     if p["system"] == s.PROPOSED:
-        arrays |= _hard_examples(model, shown.subset([mouths_of.most_open(shown)]))
+        arrays |= _hard_examples(model, shown.subset([mouths_of.most_open(shown.images, shown.labels)]))
     return arrays
 
 

@@ -1,0 +1,164 @@
+"""Clips of real speakers with dlib's landmarks as annotation, and the harder pictures that a network gets to see.
+
+Nobody has annotated the talking faces: landmarks are tracked on the clean frames, and what is measured is agreement
+with dlib there. The network and the tracker of Table 2 see degraded frames, so that the annotation is better than
+what either can see. Source of the task: Wang et al. 2018, Sec. 4.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from reprolib.datasets import landmarks, talkingfaces
+from reprolib.datasets.clips import ClipSet
+from reprolib.datasets.facesynth import paste_occluder
+from reprolib.datasets.landmark_masks import CLASSES, landmark_mask
+from reprolib.datasets.pictures import crop_square, resize_picture
+from reprolib.datasets.talking_mouths import speakers
+from reprolib.errors import UserError
+from reprolib.paths import CACHE
+
+FACE = 0.7  # longer side of the landmarks' box as a part of the picture's: skin on about a third of it
+SHORTEST = 29  # frames of the shortest clips
+KINDS = ("occluder", "blur", "low resolution", "noise")  # from the scene to the sensor: so they come about
+
+
+def load(root: Path, *, count: int, size: int, frames: int, seed: int = 0, progress: bool = True) -> ClipSet:
+    """The first `frames` frames of `count` clips of `<root>/talkingfaces` (or `root` itself), drawn with `seed`.
+
+    images uint8 (count, frames, size, size, 3), clean; the crop stays where it is through a clip. A face that a search
+    misses is followed in its last box for 8 frames (`landmarks.track`); a clip that has frames without landmarks even
+    so is passed over. subjects: clusters of face embeddings. Landmarks and clusters are kept in the project's cache,
+    pictures never. UserError if folder, clips or dlib are missing, a clip is unreadable, or too few clips show a face.
+    """
+    if not 1 <= frames <= SHORTEST:
+        raise UserError(f"clips of talking faces have {SHORTEST} frames or more, {frames} are asked for: ask for fewer")
+    clips = talkingfaces.clips_of(root)
+    names, tracks, who = _tracked(clips, count=count, frames=frames, seed=seed, progress=progress)
+    images = np.empty((count, frames, size, size, 3), np.uint8)
+    inside = np.empty((count, frames, 68, 2), np.float32)
+    for i, (name, track) in enumerate(zip(names, tracks, strict=True)):
+        square = around(track)
+        for t, frame in enumerate(read_frames(clips[name], frames)):
+            images[i, t] = resize_picture(crop_square(frame, square), size)
+        inside[i] = (track - square[:2] + 0.5) * (size / square[2]) - 0.5  # pixel centres
+    return ClipSet(
+        images=images,
+        labels=np.array([[landmark_mask(points, (size, size)) for points in clip] for clip in inside]),
+        landmarks=inside,
+        classes=CLASSES,
+        names=tuple(names),
+        subjects=tuple(f"speaker-{number:02d}" for number in who),
+        categories=(1,) * count,
+    )
+
+
+def degrade(clips: ClipSet, *, seed: int, kinds: tuple[str, ...] = KINDS) -> ClipSet:
+    """The same clips as a poor camera sees them: a third untouched, a third with one fault, a third with two, stronger.
+
+    Faults are drawn from `kinds`. They last through the clip; an occluder drifts over the face. categories: 1
+    untouched, 2 mild, 3 strong. Labels and landmarks stay those of the clean frames.
+    """
+    images = np.empty_like(clips.images)
+    categories = tuple(1 + i % 3 for i in range(len(clips)))
+    for i, category in enumerate(categories):
+        rng = np.random.default_rng((seed, i))
+        faults = rng.permutation(kinds)[: category - 1]
+        frames = clips.images[i]
+        for fault in sorted(faults, key=KINDS.index):  # what covers the face is photographed, too
+            frames = _FAULTS[fault](frames, clips.landmarks[i], category - 1, rng)
+        images[i] = frames
+    return replace(clips, images=images, categories=categories)
+
+
+def _occlude(frames, points, strength, rng):
+    face = float(np.ptp(points[0, :, 0]))
+    start, end = rng.uniform(-0.35, 0.35, (2, 2)) * face
+    stream = rng.integers(2**32)  # the same thing in every frame, only elsewhere
+    shown = []
+    for t, (frame, at) in enumerate(zip(frames, points, strict=True)):
+        near = at[30] + start + (end - start) * t / max(1, len(frames) - 1)
+        covered, _ = paste_occluder(
+            frame, np.zeros(frame.shape[:2], np.uint8), np.random.default_rng(stream), label=1, near=tuple(near),
+            scale=face * (0.6, 0.9)[strength - 1],
+        )  # fmt: skip
+        shown.append(covered)
+    return np.stack(shown)
+
+
+def _blur(frames, points, strength, rng):
+    sigma = frames.shape[1] / 128 * (1.2, 2.4)[strength - 1] * rng.uniform(0.8, 1.2)
+    return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
+
+
+def _noise(frames, points, strength, rng):
+    noisy = frames + rng.normal(0, (18, 36)[strength - 1], frames.shape)
+    return np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
+
+
+def _low_resolution(frames, points, strength, rng):
+    size = frames.shape[1]
+    small = max(4, round(size / (4, 8)[strength - 1] * rng.uniform(0.8, 1.2)))
+    return np.stack([cv2.resize(resize_picture(frame, small), (size, size)) for frame in frames])
+
+
+_FAULTS = {"blur": _blur, "noise": _noise, "occluder": _occlude, "low resolution": _low_resolution}
+
+
+def read_frames(clip: Path, count: int) -> np.ndarray:
+    """The first `count` frames of a clip, uint8 (count, H, W, 3) RGB; UserError if it has fewer or is damaged."""
+    capture = cv2.VideoCapture(str(clip))
+    frames = []
+    try:
+        while len(frames) < count:
+            good, frame = capture.read()
+            if not good:
+                raise UserError(f"{clip} should have {count} frames or more, found {len(frames)}: copy this clip again")
+            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+    finally:
+        capture.release()
+    return np.stack(frames)
+
+
+def around(track: np.ndarray) -> tuple[int, int, int]:
+    """The square (x, y, side) around the landmarks (T, 68, 2) of a whole clip."""
+    low, high = track.min(axis=(0, 1)), track.max(axis=(0, 1))
+    side = max(1, round(float((high - low).max() / FACE)))
+    x, y = (low + high) / 2 - side / 2
+    return round(float(x)), round(float(y)), side
+
+
+def _tracked(clips: dict[str, Path], *, count: int, frames: int, seed: int, progress: bool):
+    """Names, landmarks (count, frames, 68, 2) in pixels of the frame, and a number for each clip's speaker."""
+    settings = repr(("talking_clips-1", list(clips), count, frames, seed))
+    stored = CACHE / "talking_clips" / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz"
+    if stored.is_file():
+        with np.load(stored) as kept:
+            return kept["names"].tolist(), kept["tracks"], kept["speakers"]
+
+    names, tracks, embeddings = [], [], []
+    with tqdm(total=count, desc="landmarks of clips", disable=not progress) as bar:
+        for name in np.random.default_rng(seed).permutation(list(clips)).tolist():
+            if len(names) == count:
+                break
+            shown = read_frames(clips[name], frames)
+            track = landmarks.track(shown)
+            if np.isfinite(track).all():
+                names.append(name)
+                tracks.append(track)
+                embeddings.append(landmarks.embed(shown[0], track[0]))
+                bar.update()
+    if len(names) < count:
+        raise UserError(
+            f"{count} clips are asked for, but only {len(names)} of {len(clips)} show a face throughout: ask for fewer"
+        )
+    landmarks.save_arrays(
+        stored, names=np.array(names), tracks=np.stack(tracks), speakers=speakers(np.stack(embeddings))
+    )
+    return names, np.stack(tracks), speakers(np.stack(embeddings))

@@ -1,0 +1,110 @@
+"""Which trials make which table and figure of wang2018."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from reprolib.parameters import select
+from reprolib.studies.wang2018 import settings as s
+from reprolib.trials import Trial
+
+
+def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
+    """Table or figure → the trials it needs; those that `parameters.tables` leaves out are absent."""
+    scale = s.SCALES[parameters.profile]
+    common = {"profile": parameters.profile, "data": parameters.data, **asdict(scale)}
+    del common["seeds"]
+    rows = rows_of(parameters.gammas)
+
+    def of(*names: str) -> list[Trial]:
+        return [
+            Trial("wang2018", name, {**common, "system": name, **rows[name]}, seed, s.RECIPE)
+            for seed in range(parameters.seeds or scale.seeds)
+            for name in names
+        ]
+
+    def gammas_of(region: str) -> list[Trial]:
+        return of(*(s.zoomed(region, gamma) for gamma in (None, *parameters.gammas)))
+
+    primary = s.primary(s.PRIMARY_GAMMA)
+    losses = (s.CROSS_ENTROPY, s.IOU, s.HINGE, s.LINEAR_MARGIN, s.LINEAR)
+    techniques = of(s.FCN, s.SMOOTHED, s.CROSS_ENTROPY, s.IOU, s.LINEAR, primary, s.COMBINED)
+    plan = {
+        "table 2": of(s.TRACKER, s.DEEPLAB, s.VGG, s.FCN, s.SMOOTHED, s.UNET, s.UNET_SMOOTHED),
+        "table 3": of(s.CROSS_ENTROPY, s.RMSPROP, s.FCN),
+        "table 4": of(s.CROSS_ENTROPY, s.RMSPROP, s.FCN),
+        "table 5": of(*losses, s.DICE, s.LOVASZ),
+        "table 6": of(*map(s.primary, parameters.gammas)),
+        "table 7": gammas_of("eyes"),
+        "table 8": gammas_of("mouth"),
+        "table 9": techniques,
+        "figure 1": [],  # drawn from the modules
+        "figure 2": of(s.COMBINED),
+        "figure 3": of(s.FCN),
+        "figure 4": of(*(s.zoomed(region, None) for region in s.REGIONS)),
+        "figure 5": of(s.FCN, primary, s.COMBINED),
+        "figure 6": of(s.FCN, primary, s.COMBINED),
+        "extra A": of(s.HARD, s.THROUGH, s.PER_CLIP, s.UNBOUNDED, s.CE_UNBOUNDED, s.PEEPHOLES, s.LINEAR),
+        "extra B": of(s.CE_ALONE, s.LINEAR_ALONE, s.PRIMARY_ALONE, s.CROSS_ENTROPY, s.LINEAR, primary),
+    }
+    return select(plan, parameters.tables)
+
+
+def fcn(network: str = "FCNResNet50", *, region: str = "face", smoothed: bool = False) -> dict:
+    """A network that sees frames one by one; `smoothed`: its probabilities averaged over neighbouring frames."""
+    return {"stage": "fcn", "network": network, "region": region, "smoothed": smoothed}
+
+
+def conv_lstm(
+    loss: str = "linear",
+    *,
+    gamma: float = 0.0,
+    region: str = "face",
+    optimiser: str = "Adam",
+    steps: int = s.STEPS,
+    output: str = "tanh",
+    peepholes: bool = False,
+) -> dict:
+    """A ConvLSTM-FCN made from the baseline FCN of its region and seed.
+
+    `gamma`: rate of all other layers as a multiple of the ConvLSTM's, 0 freezes them. `steps`: frames of a clip.
+    """
+    return {
+        "stage": "conv_lstm", "region": region, "loss": loss, "gamma": gamma, "optimiser": optimiser, "steps": steps,
+        "output": output, "peepholes": peepholes,
+    }  # fmt: skip
+
+
+def rows_of(gammas: Sequence[float]) -> dict[str, dict]:
+    """What each system is, whatever profile and data."""
+    return {
+        s.TRACKER: {"stage": "tracker", "region": "face"},
+        s.DEEPLAB: fcn("DeepLabV2"),
+        s.VGG: fcn("FCNVGG16"),
+        s.FCN: fcn(),
+        s.SMOOTHED: fcn(smoothed=True),
+        s.UNET: fcn("Unet"),
+        s.UNET_SMOOTHED: fcn("Unet", smoothed=True),
+        s.CROSS_ENTROPY: conv_lstm("cross_entropy"),
+        s.RMSPROP: conv_lstm("cross_entropy", optimiser="RMSprop"),
+        s.IOU: conv_lstm("iou"),
+        s.HINGE: conv_lstm("hinge"),
+        s.LINEAR_MARGIN: conv_lstm("linear_margin"),
+        s.LINEAR: conv_lstm("linear"),
+        s.DICE: conv_lstm("dice"),
+        s.LOVASZ: conv_lstm("lovasz"),
+        **{s.primary(gamma): conv_lstm(gamma=gamma) for gamma in (*gammas, s.PRIMARY_GAMMA)},
+        **{s.zoomed(region, None): fcn(region=region) for region in s.REGIONS},
+        **{s.zoomed(r, gamma): conv_lstm(gamma=gamma, region=r) for r in s.REGIONS for gamma in gammas},
+        s.COMBINED: {"stage": "combined", "region": "face", "gamma": s.PRIMARY_GAMMA, "zoom_gamma": s.ZOOM_GAMMA},
+        s.HARD: conv_lstm("linear_hard"),
+        s.THROUGH: conv_lstm("linear_through"),
+        s.PER_CLIP: conv_lstm("linear_per_clip"),
+        s.PEEPHOLES: conv_lstm(peepholes=True),
+        s.UNBOUNDED: conv_lstm(output="linear"),
+        s.CE_UNBOUNDED: conv_lstm("cross_entropy", output="linear"),
+        s.CE_ALONE: conv_lstm("cross_entropy", steps=1),
+        s.LINEAR_ALONE: conv_lstm(steps=1),
+        s.PRIMARY_ALONE: conv_lstm(gamma=s.PRIMARY_GAMMA, steps=1),
+    }
