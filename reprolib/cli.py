@@ -150,6 +150,19 @@ def lips(
 
 
 @app.command()
+def parse(
+    images: Annotated[list[Path], typer.Argument(help="Photos with one face each, 60 to 80 % of the photo's height.")],
+    checkpoint: Annotated[Path, typer.Option(help="A trained STN-iCNN.")],
+    out: Annotated[Path, typer.Option(help="The folder for NAME_mask.png and NAME_overlay.png.")],
+) -> None:
+    """Label brows, eyes, nose, lips and inner mouth in photos of faces."""
+    from reprolib import parse as tool  # as above
+
+    for path in tool.run(images, checkpoint=checkpoint, out=out):
+        print(path)
+
+
+@app.command()
 def book() -> None:
     """Build the HTML book from the executed notebooks."""
     from reprolib import notebooks  # as above

@@ -12,22 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from reprolib.datasets import landmarks
 from reprolib.datasets.mouths import BACKGROUND
-from reprolib.datasets.pictures import read_picture
 from reprolib.datasets.talking_mouths import crop_box, mouth_crop
-from reprolib.errors import UserError
-from reprolib.figures import overlay, part_colours
+from reprolib.figures import part_colours
+from reprolib.photos import find_faces, label_photos, only_face
 from reprolib.studies.yang2023.checkpoint import LipModel, load_model
 from reprolib.studies.yang2023.networks import MultiScale, expecting, inputs
 from reprolib.studies.yang2023.settings import CLASSES
 
 SCALES = (0.5, 1.0, 1.5, 2.0)  # Sec. IV-A3
-SMALLEST_FACE = 40  # pixels: what dlib finds
-DETECTION_SIDE = 1024  # pixels to which larger photos are shrunk for dlib
 
 
 @dataclass(frozen=True)
@@ -54,25 +49,8 @@ def predict_multiscale(model: nn.Module, images: Tensor, *, scales: Sequence[flo
 
 
 def find_mouth(photo: np.ndarray, *, name: str) -> np.ndarray:
-    """The landmarks float32 (68, 2) of the one face in a uint8 (H, W, 3) photo; UserError if there is not exactly one.
-
-    A photo of several people has to be cropped to one of them: which one is meant cannot be known.
-    """
-    height, width = photo.shape[:2]
-    if min(height, width) < SMALLEST_FACE:
-        raise UserError(
-            f"{name} has {width}×{height} pixels, but a face needs {SMALLEST_FACE}×{SMALLEST_FACE}: give a larger photo"
-        )
-    shrunk = max(1.0, max(height, width) / DETECTION_SIDE)
-    small = photo
-    if shrunk > 1:
-        small = cv2.resize(photo, None, fx=1 / shrunk, fy=1 / shrunk, interpolation=cv2.INTER_AREA)
-    faces = landmarks.detect_all(small, zoom=4)
-    if len(faces) == 0:
-        raise UserError(f"{name} shows no face that dlib finds: give a photo of one face, upright and from the front")
-    if len(faces) > 1:
-        raise UserError(f"{name} shows {len(faces)} faces, but one is wanted: crop the photo to one face")
-    return (faces[0] + 0.5) * shrunk - 0.5
+    """The landmarks float32 (68, 2) of the only face in a uint8 (H, W, 3) photo; UserError if it is not alone."""
+    return only_face(find_faces(photo), name=name)
 
 
 def segment(photo: np.ndarray, points: np.ndarray, model: LipModel) -> LipMask:
@@ -108,42 +86,14 @@ def _in_photo(probabilities: np.ndarray, box: np.ndarray, shape: tuple[int, int]
     return labels
 
 
-def read_photo(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) RGB, grey photos with three equal channels; UserError if it is missing or unreadable."""
-    if not path.is_file():
-        raise UserError(f"{path} should be a photo, but there is no such file: check its path")
-    try:
-        return read_picture(path)
-    except UserError as error:
-        raise UserError(f"{path} should be a photo, but cannot be read as a picture: give another file") from error
-
-
 def run(images: Sequence[Path], *, checkpoint: Path, out: Path) -> Iterator[Path]:
     """Write NAME_mask.png (class numbers, with a palette) and NAME_overlay.png for every photo; yields their paths.
 
     All photos are tried; one UserError at the end has a sentence for each that could not be used.
     """
-    names = [image.stem for image in images]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"two photos are named {twice[0]}, and one's mask would replace the other's: rename one")
     model = load_model(checkpoint)
-    out.mkdir(parents=True, exist_ok=True)
-    colours = part_colours(CLASSES)
-    failures = []
-    for image in images:
-        try:
-            photo = read_photo(image)
-            found = segment(photo, find_mouth(photo, name=str(image)), model)
-        except UserError as error:
-            failures.append(str(error))
-            continue
-        mask = Image.fromarray(found.labels)
-        mask.putpalette(colours.ravel().tolist())
-        shown = overlay(photo, found.labels, colours, (0.0, *[0.55] * (len(CLASSES) - 1)))
-        for kind, picture in (("mask", mask), ("overlay", Image.fromarray(shown))):
-            path = out / f"{image.stem}_{kind}.png"
-            picture.save(path)
-            yield path
-    if failures:
-        raise UserError("\n".join(failures))
+
+    def label(photo: np.ndarray, name: str) -> np.ndarray:
+        return segment(photo, find_mouth(photo, name=name), model).labels
+
+    yield from label_photos(images, label, colours=part_colours(CLASSES), out=out)

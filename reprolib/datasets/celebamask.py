@@ -1,0 +1,175 @@
+"""CelebAMask-HQ in its official layout: 30,000 faces with a mask for each part that shows.
+
+Lee, Liu, Wu, Luo, CVPR 2020, as used in yin2020 Sec. 3.1: `CelebA-HQ-img/ID.jpg`,
+`CelebAMask-HQ-mask-anno/FOLDER/ID_PART.png` (no file = the part does not show) and
+`CelebA-HQ-to-CelebA-mapping.txt`, which leads to CelebA's partitions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from reprolib.datasets.faces import FaceSet
+from reprolib.datasets.parsing_faces import (
+    ALL_CLASSES,
+    BROW_1,
+    BROW_2,
+    CLASSES,
+    EYE_1,
+    EYE_2,
+    INNER_MOUTH,
+    LOWER_LIP,
+    NOSE,
+    SKIN_AND_HAIR,
+    UPPER_LIP,
+)
+from reprolib.datasets.pictures import picture_size, read_picture, resize_labels, resize_picture, same_size, subfolder
+from reprolib.errors import UserError
+
+FOLDER, PICTURES, MASKS = "CelebAMask-HQ", "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
+MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
+FRAME = 512  # pixels a side: the masks' own size
+PER_FOLDER = 2000
+COUNTS = {"train": 24183, "validation": 2993, "test": 2824}
+LAST_FILE = {"train": 162770, "validation": 182637, "test": 202599}  # of CelebA's partitions, files counted from 1
+# r is the person's right, the picture's left; where masks overlap the later part wins, as in the dataset's own script
+PARTS = {
+    "nose": NOSE, "r_eye": EYE_1, "l_eye": EYE_2, "r_brow": BROW_1, "l_brow": BROW_2,
+    "mouth": INNER_MOUTH, "u_lip": UPPER_LIP, "l_lip": LOWER_LIP,
+}  # fmt: skip
+PAIRS = (("r_eye", "l_eye"), ("r_brow", "l_brow"))
+
+
+def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None, all_classes: bool = False) -> FaceSet:
+    """The first `count` (None = all) faces of `split` ("train", "validation", "test") in the order of their numbers.
+
+    images uint8 (N, frame, frame, 3), labels uint8 (N, frame, frame) into `parsing_faces.CLASSES`, or `ALL_CLASSES` on
+    demand. A part without a mask file is absent: no pixel has its class. Of two eyes or brows the one farther left in
+    the picture is the first, whatever its file is called. UserError if the mapping, a picture or all masks of a face
+    are missing, a file is unreadable, or a mask has another shape than its picture.
+    """
+    folder = _folder(root)
+    images, labels = [], []
+    chosen = _partitions(folder)[split][:count]
+    for number in chosen:
+        image, classes = _read(folder, number, all_classes)
+        images.append(resize_picture(image, frame) if image.shape[:2] != (frame, frame) else image)
+        labels.append(resize_labels(classes, frame))
+    return FaceSet(
+        images=np.stack(images),
+        labels=np.stack(labels),
+        classes=ALL_CLASSES if all_classes else CLASSES,
+        names=tuple(str(number) for number in chosen),
+    )
+
+
+def mask_path(folder: Path, number: int, part: str) -> Path:
+    """Where the mask of one part of face `number` lies, if the part shows."""
+    return folder / MASKS / str(number // PER_FOLDER) / f"{number:05d}_{part}.png"
+
+
+def check(root: Path) -> list[str]:
+    """What is there, one line per partition; UserError if anything is missing, unreadable or of another shape.
+
+    Reads the header of every picture and mask, and every five-hundredth face in full.
+    """
+    folder = _folder(root)
+    lines = []
+    for split, numbers in _partitions(folder).items():
+        if len(numbers) != COUNTS[split]:
+            raise UserError(
+                f"{folder / MAPPING} should give {COUNTS[split]} {split} faces, but gives {len(numbers)}: "
+                "copy it again from the original dataset"
+            )
+        incomplete = 0
+        for i, number in enumerate(numbers):
+            size, found = picture_size(_picture(folder, number)), _found(folder, number, PARTS)
+            for path in found.values():
+                _same_shape(size, picture_size(path), path)
+            incomplete += len(found) < len(PARTS)
+            if i % 500 == 0:
+                _read(folder, number, all_classes=False)
+        lines.append(f"CelebAMask-HQ {split}: {len(numbers)} faces, {incomplete} of them without one or more parts")
+    return lines
+
+
+def _folder(root: Path) -> Path:
+    return subfolder(root, FOLDER, holds=MASKS)
+
+
+def _partitions(folder: Path) -> dict[str, list[int]]:
+    """Face numbers of CelebA's three partitions; lines of the mapping are `idx orig_idx orig_file` under a header."""
+    path = folder / MAPPING
+    partitions = {split: [] for split in LAST_FILE}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+            number, _, file = line.split()
+            original = int(Path(file).stem)
+            split = next(split for split, last in LAST_FILE.items() if original <= last)
+            partitions[split].append(int(number))
+    except (OSError, ValueError, StopIteration) as error:
+        raise UserError(
+            f"{path} should have a header and lines `idx orig_idx orig_file`, but cannot be read so: "
+            "copy it again from the original dataset"
+        ) from error
+    return {split: sorted(numbers) for split, numbers in partitions.items()}
+
+
+def _picture(folder: Path, number: int) -> Path:
+    return folder / PICTURES / f"{number}.jpg"
+
+
+def _found(folder: Path, number: int, parts) -> dict[str, Path]:
+    """Part → mask of the parts that show; UserError if none does."""
+    paths = {part: mask_path(folder, number, part) for part in parts}
+    found = {part: path for part, path in paths.items() if path.is_file()}
+    if not found:
+        raise UserError(
+            f"{folder / MASKS / str(number // PER_FOLDER)} should hold masks {number:05d}_PART.png of face {number}, "
+            "but has none: copy the folder again from the original dataset"
+        )
+    return found
+
+
+def _read(folder: Path, number: int, all_classes: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(image uint8 (H, W, 3), labels uint8 (h, w)) of one face; the dataset's pictures are twice as large as masks."""
+    image = read_picture(_picture(folder, number))
+    found = _found(folder, number, (SKIN_AND_HAIR | PARTS) if all_classes else PARTS)
+    masks = {}
+    for part, path in found.items():
+        masks[part] = read_picture(path)[..., 0] > 127
+        _same_shape(image.shape[1::-1], masks[part].shape[1::-1], path)
+        same_size(next(iter(masks.values())).shape[1::-1], masks[part].shape[1::-1], path)
+    return image, merge(masks)
+
+
+def merge(masks: dict[str, np.ndarray]) -> np.ndarray:
+    """Masks bool (H, W) by part, one at least -> labels uint8 (H, W) into `ALL_CLASSES`; unknown parts are left out.
+
+    Skin, then hair, lie beneath the parts of the face.
+    """
+    masks = dict(masks)
+    for right, left in PAIRS:
+        if _middle(masks.get(right)) > _middle(masks.get(left)):
+            masks[right], masks[left] = masks[left], masks[right]
+    labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
+    for part, index in (SKIN_AND_HAIR | PARTS).items():
+        if part in masks:
+            labels[masks[part]] = index
+    return labels
+
+
+def _middle(mask: np.ndarray | None) -> float:
+    """The column of a mask's centroid; NaN, which is never greater, if it is absent or empty."""
+    return float(np.nonzero(mask)[1].mean()) if mask is not None and mask.any() else float("nan")
+
+
+def _same_shape(image: tuple[int, int], mask: tuple[int, int], path: Path) -> None:
+    """UserError unless picture and mask, (width, height), have one ratio of their sides and the mask is no larger."""
+    if image[0] * mask[1] != image[1] * mask[0] or mask[0] > image[0]:
+        raise UserError(
+            f"{path} should be a mask in the shape of its picture, {image[0]}×{image[1]}, but is {mask[0]}×{mask[1]}: "
+            "copy picture and masks again from the same release of the dataset"
+        )

@@ -1,0 +1,137 @@
+"""HELEN as relabelled and resized by Smith et al., CVPR 2013: 2,330 faces with soft labels of eleven classes.
+
+The dataset of yin2020 Sec. 3.1 in its official layout `SmithCVPR2013_dataset_resized/`: `images/NAME.jpg`,
+`labels/NAME/NAME_lbl00.png` … `NAME_lbl10.png`, and three lists.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from reprolib.datasets.faces import FaceSet
+from reprolib.datasets.parsing_faces import ALL_CLASSES, CLASSES
+from reprolib.datasets.pictures import (
+    crop_square,
+    picture_size,
+    read_picture,
+    resize_labels,
+    resize_picture,
+    same_size,
+    subfolder,
+)
+from reprolib.errors import UserError
+
+FOLDER = "SmithCVPR2013_dataset_resized"
+LISTS = {"train": "exemplars.txt", "validation": "tuning.txt", "test": "testing.txt"}
+COUNTS = {"train": 2000, "validation": 230, "test": 100}
+FRAME = 1024  # pixels a side, to which the authors of yin2020 pad
+# plane → class: 02–09 are the paper's parts in its order, 01 is skin, 10 hair
+PLANES = (0, ALL_CLASSES.index("skin"), *range(1, 9), ALL_CLASSES.index("hair"))
+
+
+def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None, all_classes: bool = False) -> FaceSet:
+    """The first `count` (None = all) faces of `split` ("train", "validation", "test") in the order of its list.
+
+    images uint8 (N, frame, frame, 3), labels uint8 (N, frame, frame) into `parsing_faces.CLASSES`, or `ALL_CLASSES` on
+    demand. Each picture lies in the middle of a frame of 1024² zeros (a larger one is shrunk into it), which is then
+    resized to `frame`². Planes are soft: a pixel has the class of the brightest, where background is what the eight
+    parts leave of white. UserError if a list, picture or plane is missing, unreadable or of another size.
+    """
+    folder, names = _listed(root, split)
+    images, labels = [], []
+    for name in names[:count]:
+        image, classes = _read(folder, name, all_classes)
+        square, outlines = padded(image, FRAME), padded(classes, FRAME)
+        images.append(resize_picture(square, frame) if frame != FRAME else square)
+        labels.append(resize_labels(outlines, frame))
+    return FaceSet(
+        images=np.stack(images),
+        labels=np.stack(labels),
+        classes=ALL_CLASSES if all_classes else CLASSES,
+        names=tuple(names[:count]),
+    )
+
+
+def padded(array: np.ndarray, side: int) -> np.ndarray:
+    """A picture (H, W, 3) or label map (H, W) in the middle of side × side zeros; shrunk to fit if it is larger."""
+    longer = max(array.shape[:2])
+    if longer > side:
+        shape = tuple(max(1, round(length * side / longer)) for length in array.shape[:2])
+        array = resize_picture(array, shape) if array.ndim == 3 else resize_labels(array, shape)
+    height, width = array.shape[:2]
+    return crop_square(array, (-((side - width) // 2), -((side - height) // 2), side), fill=0)
+
+
+def plane_path(folder: Path, name: str, plane: int) -> Path:
+    """Where one of a face's eleven soft labels lies in `SmithCVPR2013_dataset_resized`."""
+    return folder / "labels" / name / f"{name}_lbl{plane:02d}.png"
+
+
+def harden(planes: np.ndarray, *, all_classes: bool = False) -> np.ndarray:
+    """Soft planes uint8 (11, H, W) in the files' order -> labels uint8 (H, W).
+
+    Into `CLASSES`: background is 255 less the sum of the eight parts. Into `ALL_CLASSES`: the brightest of the eleven.
+    """
+    scores = np.empty(planes.shape, np.int32)
+    scores[list(PLANES)] = planes
+    if not all_classes:
+        scores = scores[: len(CLASSES)]
+        scores[0] = 255 - scores[1:].sum(axis=0)
+    return scores.argmax(axis=0).astype(np.uint8)
+
+
+def check(root: Path) -> list[str]:
+    """What is there, one line per list; UserError if anything is missing, unreadable or of another size.
+
+    Reads the header of every picture and plane, and every fiftieth face in full.
+    """
+    lines = []
+    for split, expected in COUNTS.items():
+        folder, names = _listed(root, split)
+        if len(names) != expected:
+            raise UserError(
+                f"{folder / LISTS[split]} should name {expected} faces, but names {len(names)}: "
+                "copy it again from the original dataset"
+            )
+        for i, name in enumerate(names):
+            size = picture_size(_picture(folder, name))
+            for plane in range(len(PLANES)):
+                path = plane_path(folder, name, plane)
+                same_size(size, picture_size(path), path)
+            if i % 50 == 0:
+                _read(folder, name, all_classes=False)
+        lines.append(f"HELEN {split} ({LISTS[split]}): {expected} faces with {len(PLANES)} planes each")
+    return lines
+
+
+def _listed(root: Path, split: str) -> tuple[Path, list[str]]:
+    """The dataset's folder and the names in a list, whose lines are `index , NAME`."""
+    folder = subfolder(root, FOLDER, holds="labels")
+    path = folder / LISTS[split]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} should list the {split} faces but cannot be read: copy it again from the original dataset"
+        ) from error
+    names = [line.rsplit(",", 1)[-1].strip() for line in lines if line.strip()]
+    if not names or not all("," in line for line in lines if line.strip()):
+        raise UserError(f"{path} should have lines `index , NAME`, but has others: copy it from the original dataset")
+    return folder, names
+
+
+def _picture(folder: Path, name: str) -> Path:
+    return folder / "images" / f"{name}.jpg"
+
+
+def _read(folder: Path, name: str, all_classes: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(image uint8 (H, W, 3), labels uint8 (H, W)) of one face in its own size."""
+    image, planes = read_picture(_picture(folder, name)), []
+    for plane in range(len(PLANES)):
+        path = plane_path(folder, name, plane)
+        soft = read_picture(path)[..., 0]
+        same_size(image.shape[1::-1], soft.shape[1::-1], path)
+        planes.append(soft)
+    return image, harden(np.stack(planes), all_classes=all_classes)

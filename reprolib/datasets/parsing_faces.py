@@ -1,0 +1,248 @@
+"""Faces with labels of their parts, as HELEN has them: the data of yin2020, and what is done to it.
+
+Left and right are the picture's: brow 1 and eye 1 lie on its left. Skin and hair are background for the paper's
+network (Sec. 3.1); HELEN's eleven classes are offered beside its nine.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from reprolib.datasets.faces import FaceSet
+from reprolib.datasets.facesynth import PARTS, FaceOptions, render
+from reprolib.datasets.synthetic_faces import without_specks
+from reprolib.errors import UserError
+
+CLASSES = ("background", "brow 1", "brow 2", "eye 1", "eye 2", "nose", "upper lip", "inner mouth", "lower lip")
+BACKGROUND, BROW_1, BROW_2, EYE_1, EYE_2, NOSE, UPPER_LIP, INNER_MOUTH, LOWER_LIP = range(9)
+ALL_CLASSES = (*CLASSES, "skin", "hair")  # the header of Tables 2–4 has skin; the paper trains neither
+OF_PART = {
+    "brow_l": BROW_1, "brow_r": BROW_2, "eye_l": EYE_1, "eye_r": EYE_2, "nose": NOSE, "upper_lip": UPPER_LIP,
+    "teeth": INNER_MOUTH, "tongue": INNER_MOUTH, "cavity": INNER_MOUTH, "lower_lip": LOWER_LIP,
+}  # fmt: skip
+SKIN_AND_HAIR = {"skin": ALL_CLASSES.index("skin"), "hair": ALL_CLASSES.index("hair")}
+
+# the six crops of Sec. 2.1 and the classes in each
+CROPS = {
+    "brow 1": (BROW_1,),
+    "brow 2": (BROW_2,),
+    "eye 1": (EYE_1,),
+    "eye 2": (EYE_2,),
+    "nose": (NOSE,),
+    "mouth": (UPPER_LIP, INNER_MOUTH, LOWER_LIP),
+}
+
+# From brows to chin the face takes 0.44 to 0.56 of the frame, with forehead 0.6 to 0.8.
+PORTRAIT = FaceOptions(
+    crop_margin=0.5,
+    crop_jitter=0.12,
+    yaw=(-30.0, 30.0),
+    pitch=(-12.0, 14.0),
+    roll=(-15.0, 15.0),
+    occluder=0.08,
+)
+
+
+def synthetic(
+    seed: int,
+    count: int,
+    *,
+    size: int,
+    first: int = 0,
+    all_classes: bool = False,
+    annotator_noise: float = 0.0,
+    options: FaceOptions = PORTRAIT,
+) -> FaceSet:
+    """Faces `first` … `first + count − 1` of the endless series `seed`, each of another person.
+
+    images uint8 (count, size, size, 3), labels uint8 (count, size, size) into `CLASSES`, or `ALL_CLASSES` on demand.
+    As in HELEN's padded frame, each face is smaller than the frame, lies off its centre, and the photo around it is
+    framed by zeros: a centred rectangle that holds all landmarks. An occluder is background. `annotator_noise`:
+    standard deviation of label borders in pixels of a picture 128 high.
+    """
+    others = SKIN_AND_HAIR if all_classes else {}
+    to_class = np.array([(OF_PART | others).get(part, BACKGROUND) for part in PARTS], np.uint8)
+    options = replace(options, annotator_noise=annotator_noise * size / 128)
+    drawn = [_portrait(seed, index, size, options, to_class) for index in range(first, first + count)]
+    names = tuple(f"parsing-{seed}-{index}" for index in range(first, first + count))
+    return FaceSet(
+        images=np.stack([image for image, _, _ in drawn]),
+        labels=np.stack([labels for _, labels, _ in drawn]),
+        classes=ALL_CLASSES if all_classes else CLASSES,
+        names=names,
+        persons=tuple(f"subject-{name}" for name in names),
+        boxes=np.stack([face.box for _, _, face in drawn]),
+        landmarks=np.stack([face.landmarks for _, _, face in drawn]),
+        tags=tuple(face.tags for _, _, face in drawn),
+    )
+
+
+def _portrait(seed, index, size, options, to_class):
+    face = render(seed, index, size=size, options=options)
+    labels = without_specks(to_class[face.labels], max(2, size * size // 8000))
+    rng = np.random.default_rng([seed, index])
+    # half the sides of the photo, at least as far as the landmarks reach from the frame's middle
+    reach = np.abs(face.landmarks - (size - 1) / 2).max(axis=0) + 0.1 * size
+    half = np.minimum(size / 2, reach + (size / 2 - np.minimum(reach, size / 2)) * rng.random(2))
+    half[rng.integers(2)] = size / 2  # a photo is as long as the frame on one side
+    outside = np.abs(np.mgrid[:size, :size] - (size - 1) / 2) > half[::-1, None, None]  # (2, size, size): y, x
+    padding = outside.any(axis=0)
+    image = np.where(padding[..., None], 0, face.image).astype(np.uint8)
+    return image, np.where(padding, 0, labels).astype(np.uint8), face
+
+
+def centres(labels: np.ndarray) -> np.ndarray:
+    """The centres of the six crops, yin2020 Eq. 21: float32 (N, 6, 2), pixels (x, y), in the order of `CROPS`.
+
+    labels: integer (N, H, W) into `CLASSES`. Centroids, floored; the mouth's is the mean of the centroids of upper lip,
+    inner mouth and lower lip, of those that are there. NaN where a crop has no pixel: a loss has to leave it out.
+    """
+    found = np.full((len(labels), len(CROPS), 2), np.nan, np.float32)
+    for row, one in zip(found, labels, strict=True):
+        pixels = np.bincount(one.ravel(), minlength=256)[: len(CLASSES)]
+        y, x = (np.bincount(one.ravel(), np.broadcast_to(axis, one.shape).ravel(), 256) for axis in _axes(one.shape))
+        with np.errstate(invalid="ignore"):
+            centroids = np.stack([x, y], axis=1)[: len(CLASSES)] / pixels[:, None]
+        for crop, classes in enumerate(CROPS.values()):
+            present = [c for c in classes if pixels[c]]
+            if present:
+                row[crop] = np.floor(centroids[present].mean(axis=0))
+    return found
+
+
+def _axes(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column numbers, (H, 1) and (1, W)."""
+    return np.arange(shape[0])[:, None], np.arange(shape[1])[None]
+
+
+def erase_parts(faces: FaceSet, kinds: Sequence[str], *, seed: int) -> FaceSet:
+    """The same faces with the parts `kinds`, names of `CROPS`, painted over in the pictures: yin2020 Figure 5.
+
+    Each part's surroundings are covered by skin colour, or by a piece of the picture without parts, as `seed` and
+    the picture's name draw. Labels stay as they are. UserError for an unknown part.
+    """
+    unknown = [kind for kind in kinds if kind not in CROPS]
+    if unknown:
+        raise UserError(f"a part to erase is one of {', '.join(CROPS)}, but {unknown[0]!r} is asked for: choose one")
+    return _erased(faces, [tuple(kinds)] * len(faces), seed)
+
+
+def erase_some(faces: FaceSet, number: int, *, seed: int) -> FaceSet:
+    """As `erase_parts`, with `number` (0 to 6) parts drawn for each face; more parts include those of fewer.
+
+    The tags of a face name the parts that it lost, such as "no mouth".
+    """
+    if not 0 <= number <= len(CROPS):
+        raise UserError(f"0 to {len(CROPS)} parts can be erased, but {number} are asked for: change the number")
+    orders = [_stream(seed, name).permutation(list(CROPS)).tolist() for name in faces.names]
+    return _erased(faces, [tuple(order[:number]) for order in orders], seed)
+
+
+def _erased(faces: FaceSet, kinds: Sequence[tuple[str, ...]], seed: int) -> FaceSet:
+    images, tags = faces.images.copy(), []
+    for i, (name, lost) in enumerate(zip(faces.names, kinds, strict=True)):
+        for kind in lost:
+            # a stream of its own for each part: what covers it does not depend on the others
+            rng = _stream(seed, f"{name}/{kind}")
+            images[i] = _cover(images[i], faces.labels[i], CROPS[kind], rng)
+        tags.append((*(faces.tags[i] if faces.tags else ()), *(f"no {kind}" for kind in lost)))
+    return replace(faces, images=images, tags=tuple(tags))
+
+
+def _stream(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+
+def _cover(image: np.ndarray, labels: np.ndarray, classes: tuple[int, ...], rng) -> np.ndarray:
+    """One part and a rim around it, painted over."""
+    part = np.isin(labels, classes)
+    ys, xs = np.nonzero(part)
+    if not len(xs):
+        return image
+    rim = max(2, round(0.15 * max(np.ptp(xs), np.ptp(ys)) + labels.shape[0] / 100))
+    cover = cv2.dilate(part.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1,) * 2)) > 0
+    other = (labels > 0) & (labels < len(CLASSES)) & ~part  # of other parts nothing is covered
+    cover &= ~other
+    around = ndimage.binary_dilation(cover, iterations=rim) & ~cover & ~other & (image.max(axis=-1) > 0)
+    patch = _plain_patch(image, labels, cover, rng) if rng.random() < 0.5 else None
+    if patch is None:
+        colour = np.median(image[around], axis=0) if around.any() else np.array((128.0,) * 3)
+        patch = colour + rng.normal(0, 4, (*image.shape[:2], 1))
+    soft = cv2.GaussianBlur(cover.astype(np.float32), (0, 0), max(0.6, rim / 4))[..., None] * ~other[..., None]
+    soft = np.maximum(soft, part[..., None])  # of the part itself nothing shines through
+    return np.clip(image + soft * (patch - image) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _plain_patch(image: np.ndarray, labels: np.ndarray, cover: np.ndarray, rng) -> np.ndarray | None:
+    """The picture shifted so that under `cover` lies a place without parts or padding; None if 40 draws find none."""
+    plain = ((labels == 0) | (labels >= len(CLASSES))) & (image.max(axis=-1) > 0)
+    ys, xs = np.nonzero(cover)
+    height, width = labels.shape
+    for _ in range(40):
+        dy = int(rng.integers(-ys.min(), height - ys.max()))
+        dx = int(rng.integers(-xs.min(), width - xs.max()))
+        if plain[ys + dy, xs + dx].all():
+            shifted = image.astype(np.float32)
+            shifted[ys, xs] = image[ys + dy, xs + dx]
+            return shifted
+    return None
+
+
+def augment(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Every picture in five versions, yin2020 Sec. 2.5.1: all as they are, then with 1, 2, 3 and 4 changes.
+
+    images: float32 (N, 3, H, W) in [0, 1]; labels: int64 (N, H, W). Returns (5 N, 3, H, W) and (5 N, H, W).
+    """
+    versions = [
+        vary(images, labels, generator, operations=torch.full((len(images),), number, device=images.device))
+        for number in range(5)
+    ]
+    return torch.cat([i for i, _ in versions]), torch.cat([one for _, one in versions])
+
+
+def vary(
+    images: Tensor,
+    labels: Tensor,
+    generator: Generator,
+    *,
+    operations: Tensor,
+    degrees: float = 15.0,  # Sec. 2.5.1 (a); the ranges of (b), (c) and (d) are those of the authors' code
+    shift: float = 0.1,
+    scale: tuple[float, float] = (0.9, 1.2),
+    variance: float = 0.01,
+) -> tuple[Tensor, Tensor]:
+    """Each picture with some of rotation, shift, scale and noise: as many (0 to 4) as `operations` (N,) says.
+
+    Rotation and scale are around the frame's middle; shift is a part of its width and height. Noise falls on the pixels
+    that are not zero, so that padding stays zero, and the sum is cut to [0, 1]. Outside, pictures and labels are zero.
+    The draws depend on the generator (of the CPU) alone, wherever the pictures lie. Shapes as in `augment`.
+    """
+    count, _, height, width = images.shape
+    order = torch.rand(count, 4, generator=generator).argsort(dim=1).to(images.device)
+    turned, shifted, scaled, noisy = (order < operations[:, None].to(images.device)).unbind(1)  # each (N,)
+    draws = torch.rand(4, count, generator=generator).to(images)
+    angle = torch.where(turned, (2 * draws[0] - 1) * math.radians(degrees), 0)
+    factor = torch.where(scaled, scale[0] + (scale[1] - scale[0]) * draws[1], 1)
+    x, y = (torch.where(shifted, (2 * draw - 1) * 2 * shift, 0) for draw in draws[2:])  # the frame is 2 wide and high
+    cos, sin = angle.cos() / factor, angle.sin() / factor
+    # from output to input, with the frame's sides as the units
+    right, down = sin * height / width, -sin * width / height
+    matrix = torch.stack([cos, right, -cos * x - right * y, down, cos, -down * x - cos * y], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(matrix, [count, 1, height, width], align_corners=False)
+    moved = (turned | shifted | scaled)[:, None, None]
+    placed = F.grid_sample(labels[:, None].to(images.dtype), grid, mode="nearest", align_corners=False)[:, 0]
+    labels = torch.where(moved, placed.to(labels.dtype), labels)
+    images = torch.where(moved[:, None], F.grid_sample(images, grid, align_corners=False), images)
+    noise = math.sqrt(variance) * torch.randn(images.shape, generator=generator).to(images)
+    seen = noisy[:, None, None, None] & (images.amax(dim=1, keepdim=True) > 0)
+    return torch.where(seen, (images + noise).clamp(0, 1), images), labels
