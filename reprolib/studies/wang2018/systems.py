@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import segmentation_models_pytorch as smp
@@ -83,7 +84,8 @@ def _conv_lstm(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict
     def build_from_baseline() -> nn.Module:
         network, _ = _fcn(baseline, seed, context)
         torch.manual_seed(seed)  # whether the baseline came from a checkpoint must not matter
-        return ConvLSTMFCN(network.cpu(), peepholes=p["peepholes"], output=p["output"])
+        options = {"peepholes": p["peepholes"], "output": p["output"], "input_scale": s.INPUT_SCALE}
+        return ConvLSTMFCN(network.cpu(), **options)
 
     def fit(model: nn.Module) -> dict:
         training, validation, _ = (windows(c, length=p["steps"]) for c in clips_of.region_sets(p, context.data_root))
@@ -114,7 +116,7 @@ def build(p: Mapping) -> nn.Module:
     if p["network"] == "Unet":
         if width == 64:
             return smp.Unet("resnet50", encoder_weights=None, classes=classes)
-        decoder = (64, 32, 16, 16, 16)
+        decoder = (64, 32, 16, 8, 4)  # a quarter, too
         return smp.Unet("resnet34/4", encoder_weights=None, decoder_channels=decoder, classes=classes)
     return FCNResNet50(classes=classes, width=width)
 
@@ -122,7 +124,7 @@ def build(p: Mapping) -> nn.Module:
 def _train_best(
     model: nn.Module,
     data: Mapping[str, Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Loss,
     schedule: DecaySchedule,
     seed: int,
     context: Context,
@@ -145,14 +147,9 @@ def _train_best(
         return {"validation_miou": miou}
 
     def of_output(scores: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        labels = batch["labels"]
-        if labels.ndim == 4:  # clips: (N, T, classes, h, w)
-            scores = scores.flatten(0, 1)
-        if part is not None:
-            scores = upsample_tf1(scores, STRIDE)
-        if loss is _per_clip:
-            return loss(scores.unflatten(0, labels.shape[:2]), labels)
-        return loss(scores, labels.flatten(0, -3) if labels.ndim == 4 else labels)
+        if part is not None:  # scores of cells, (N, T, classes, h, w)
+            scores = upsample_tf1(scores.flatten(0, 1), STRIDE).unflatten(0, scores.shape[:2])
+        return loss(scores, batch["labels"])
 
     trained = model if part is None else part
     curves = train(
@@ -179,22 +176,41 @@ def _features(model: ConvLSTMFCN, clips: ClipSet, context: Context) -> Tensor:
 # --- losses ------------------------------------------------------------------------------------------
 
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Scores (N, classes, H, W) and labels (N, H, W) of frames, or (N, T, classes, H, W) and (N, T, H, W) of clips."""
+
+
+def _of_frames(loss: Loss) -> Loss:
+    """A loss of frames, also for clips: their frames are taken one by one."""
+
+    def of_any(scores: Tensor, labels: Tensor) -> Tensor:
+        clips = labels.ndim == 4
+        return loss(scores.flatten(0, 1), labels.flatten(0, 1)) if clips else loss(scores, labels)
+
+    return of_any
+
+
 def _per_clip(scores: Tensor, labels: Tensor) -> Tensor:
-    """Eq. 7 with the weights of each clip: scores (N, T, classes, H, W)."""
-    return segmentation_loss(scores.transpose(1, 2), labels, per_image=True)
+    """Eq. 7 with the weights of each clip."""
+    return segmentation_loss(scores.transpose(1, 2), labels, probabilities=True, hard_counts=True, per_image=True)
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross_entropy": F.cross_entropy,
-    "iou": iou_loss,
-    "hinge": lambda scores, labels: segmentation_loss(scores, labels, form="hinge", margin=1.0),
-    "linear_margin": lambda scores, labels: segmentation_loss(scores, labels, form="linear", margin=0.1),
-    "linear": segmentation_loss,
-    "linear_hard": lambda scores, labels: segmentation_loss(scores, labels, hard_counts=True),
-    "linear_through": lambda scores, labels: segmentation_loss(scores, labels, through_weights=True),
+# Eq. 4 is the IoU of masks: counts are hard. g′ and f′ of Eq. 5 move predictions between 0 and 1: Eq. 9 is of
+# probabilities. The hinge of Eq. 8 is of scores, as the paper's example shows.
+_eq_9 = partial(segmentation_loss, form="linear", probabilities=True)
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": _of_frames(F.cross_entropy),
+    "iou": _of_frames(iou_loss),
+    "hinge": _of_frames(partial(segmentation_loss, form="hinge", margin=1.0, hard_counts=True)),
+    "linear_margin": _of_frames(partial(_eq_9, margin=0.1, hard_counts=True)),
+    "linear": _of_frames(partial(_eq_9, hard_counts=True)),
+    "linear_soft": _of_frames(_eq_9),
+    "linear_scores": _of_frames(partial(segmentation_loss, hard_counts=True)),
+    "linear_soft_scores": _of_frames(segmentation_loss),
+    "linear_through": _of_frames(partial(_eq_9, through_weights=True)),
     "linear_per_clip": _per_clip,
-    "dice": dice_loss,
-    "lovasz": smp.losses.LovaszLoss("multiclass"),
+    "dice": _of_frames(dice_loss),
+    "lovasz": _of_frames(smp.losses.LovaszLoss("multiclass")),
 }
 
 
