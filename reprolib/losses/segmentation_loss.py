@@ -18,17 +18,20 @@ def segmentation_loss(
     *,
     form: Literal["hinge", "linear"] = "linear",  # Eq. 8 or Eq. 9
     margin: float = 0.0,  # g
+    probabilities: bool = False,
     hard_counts: bool = False,
     through_weights: bool = False,
     per_image: bool = False,
 ) -> torch.Tensor:
     """Σₜ (Wpₜ Σ Lp over the pixels of class t + Wnₜ Σ Ln over the others) / (K Σₜ (Wpₜ + Wnₜ)), Eq. 7; a scalar.
 
-    scores: float (N, C, …), taken as they are (PR). labels: integer (N, …), 255 = ignored; K pixels are not.
+    scores: float (N, C, …); PR is the scores as they are, with `probabilities` their softmax. labels: integer (N, …),
+    255 = ignored; K pixels are not.
     Wp = 1/union and Wn = overlap/union² of each class, background included, from the softmax of the scores; a class
     whose union is empty has no weight. 0 if all labels are ignored.
 
-    The paper leaves open how the weights are made. Here they are constants for the gradient, as in Eq. 5, from the
+    The paper leaves open what PR is (Sec. 3.2 speaks of predictions between 0 and 1, its example of Eq. 8 shows scores
+    beyond) and how the weights are made. Here they are constants for the gradient, as in Eq. 5, from the
     whole batch. `hard_counts` takes them from arg max, `through_weights` lets the gradient through, `per_image` has
     weights and a loss for each of the N images and returns the mean (a clip is one image as (N, C, T, H, W)).
     ValueError for another form and for the gradient through hard counts, which have none.
@@ -41,7 +44,7 @@ def segmentation_loss(
     scores = scores.flatten(2)  # (N, C, P)
     memberships = _memberships(scores if through_weights else scores.detach(), hard=hard_counts)
     overlap, union = overlap_and_union(memberships, truth, used)
-    of_positive, of_negative = FORMS[form](scores, truth, margin)
+    of_positive, of_negative = FORMS[form](scores.softmax(1) if probabilities else scores, truth, margin)
     positive = torch.where(truth, of_positive, 0).sum(2)  # (N, C)
     negative = torch.where(used & ~truth, of_negative, 0).sum(2)
     sums = [overlap, union, positive, negative, used.sum(2)]
@@ -62,7 +65,9 @@ def segmentation_loss(
 
 def _memberships(scores: torch.Tensor, *, hard: bool) -> torch.Tensor:
     if hard:
-        return F.one_hot(scores.argmax(1), scores.shape[1]).movedim(-1, 1).to(scores.dtype)
+        classes = torch.arange(scores.shape[1], device=scores.device)[:, None]
+        chosen = scores.max(1, keepdim=True).indices  # several times as fast as argmax where the classes are not last
+        return (chosen == classes).to(scores.dtype)
     return scores.softmax(1)
 
 

@@ -18,8 +18,9 @@ class ConvLSTM(nn.Module):
     Each clip starts from a zero state. With 1×1 kernels every position runs an LSTM of its own.
 
     `peepholes` adds the terms W ∘ C of Eq. 1, one weight for each channel and gate, which start at zero; Keras's layer
-    has none. `output` "linear" leaves out the last tanh, so that the scores have no bound. The gates are Keras's hard
-    sigmoid, also with peepholes. ValueError for an even kernel or another output.
+    has none. `output` "linear" leaves out the last tanh, so that the scores have no bound. `input_scale` multiplies the
+    input: below 1 the gates start further from where the hard sigmoid is flat. The gates are Keras's hard sigmoid, also
+    with peepholes. ValueError for an even kernel or another output.
     """
 
     def __init__(
@@ -30,13 +31,14 @@ class ConvLSTM(nn.Module):
         kernel_size: int = 1,
         peepholes: bool = False,
         output: Literal["tanh", "linear"] = "tanh",
+        input_scale: float = 1.0,
     ):
         super().__init__()
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, found {kernel_size}")
         if output not in ("tanh", "linear"):
             raise ValueError(f"output must be 'tanh' or 'linear', found {output!r}")
-        self.out_channels = out_channels
+        self.out_channels, self.input_scale = out_channels, input_scale
         # four maps each: input gate i, forget gate f, candidate c, output gate o
         same = {"kernel_size": kernel_size, "padding": kernel_size // 2}
         self.input = nn.Conv2d(in_channels, 4 * out_channels, **same)
@@ -51,7 +53,8 @@ class ConvLSTM(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         batch, _, _, height, width = clips.shape
-        inputs = self.input(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])  # (N, T, 4·out_channels, H, W)
+        # (N, T, 4·out_channels, H, W)
+        inputs = self.input(self.input_scale * clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
         hidden = cell = inputs.new_zeros(batch, self.out_channels, height, width)
         to_i, to_f, to_o = (0, 0, 0) if self.peepholes is None else self.peepholes
         steps = []

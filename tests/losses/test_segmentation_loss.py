@@ -15,6 +15,8 @@ OPTIONS = [
     {"per_image": True},
     {"hard_counts": True, "per_image": True},
     {"through_weights": True, "per_image": True},
+    {"probabilities": True},
+    {"probabilities": True, "hard_counts": True},
 ]
 
 
@@ -29,9 +31,12 @@ def batch(*, classes=4, ignored=True, seed=0):
     return scores.requires_grad_(), labels
 
 
-def literal_loop(scores, labels, *, form, margin, hard_counts=False, through_weights=False, per_image=False):
+def literal_loop(
+    scores, labels, *, form, margin, probabilities=False, hard_counts=False, through_weights=False, per_image=False
+):
     """Eq. 7 pixel by pixel and class by class."""
-    options = {"form": form, "margin": margin, "hard_counts": hard_counts, "through_weights": through_weights}
+    options = {"form": form, "margin": margin, "probabilities": probabilities}
+    options |= {"hard_counts": hard_counts, "through_weights": through_weights}
     if per_image:
         losses = [literal_loop(s[None], y[None], **options) for s, y in zip(scores, labels, strict=True)]
         return sum(losses) / len(losses)
@@ -44,12 +49,13 @@ def literal_loop(scores, labels, *, form, margin, hard_counts=False, through_wei
     above = below = 0.0
     for t in classes:
         overlap = union = positive = negative = 0.0
-        for pr, label in pixels:
-            member = float(pr.argmax() == t) if hard_counts else pr.softmax(0)[t]
+        for score, label in pixels:
+            member = float(score.argmax() == t) if hard_counts else score.softmax(0)[t]
             if not through_weights and not hard_counts:
                 member = member.detach()
             true = float(label == t)
             overlap, union = overlap + member * true, union + member + true - member * true
+            pr = score.softmax(0) if probabilities else score
             own = pr[label]
             if label == t:
                 if form == "hinge":
@@ -204,6 +210,7 @@ def test_another_form_and_a_gradient_through_hard_counts_are_refused():
 LOSSES = {f"{form}, g = {margin:g}": {"form": form, "margin": margin} for form, margin in FORMS}
 LOSSES |= {"hinge, through_weights": {"form": "hinge", "margin": 1.0, "through_weights": True}}
 LOSSES |= {f"linear, {option}": {option: True} for option in ("hard_counts", "per_image")}
+LOSSES |= {"linear, of probabilities": {"probabilities": True, "hard_counts": True}}
 
 
 def learn_by_heart(loss):

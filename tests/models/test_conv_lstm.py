@@ -50,6 +50,11 @@ def act_like_the_classifier(converted: ConvLSTMFCN, classifier: nn.Conv2d, *, sc
 # the layer
 
 
+def test_the_input_may_be_scaled():
+    clips = random(2, 3, 3, 4, 4).double()
+    torch.testing.assert_close(layer(input_scale=0.1)(clips), layer()(0.1 * clips))
+
+
 def test_hard_sigmoid_by_hand():
     assert hard_sigmoid(torch.tensor([-3.0, -2.5, -1.0, 0.0, 2.0, 2.5, 9.0])).tolist() == pytest.approx(
         [0, 0, 0.3, 0.5, 0.9, 1, 1]

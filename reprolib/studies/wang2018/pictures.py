@@ -160,7 +160,7 @@ def _over_time(records: Mapping[str, list[Record]], arrays: Arrays) -> Figure:
 
 def _loss_curves(records: Mapping[str, list[Record]]) -> Figure:
     """Validation mIoU while the ConvLSTM is trained with each loss; bands are ranges over seeds."""
-    rows = (s.CROSS_ENTROPY, s.IOU, s.HINGE, s.LINEAR, s.DICE, s.LOVASZ, s.THROUGH)
+    rows = (s.CROSS_ENTROPY, s.IOU, s.HINGE, s.LINEAR, s.DICE, s.LOVASZ, s.SOFT, s.SCORES)
     with figures.style():
         figure, ax = plt.subplots(figsize=(6.4, 3.6))
         for row in rows:

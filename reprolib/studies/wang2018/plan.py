@@ -29,6 +29,8 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
 
     primary = s.primary(s.PRIMARY_GAMMA)
     losses = (s.CROSS_ENTROPY, s.IOU, s.HINGE, s.LINEAR_MARGIN, s.LINEAR)
+    readings = (s.LINEAR, s.SOFT, s.SCORES, s.SOFT_SCORES, s.THROUGH, s.PER_CLIP, s.PEEPHOLES)
+    readings += (s.UNBOUNDED, s.CE_UNBOUNDED, s.IOU_UNBOUNDED)
     techniques = of(s.FCN, s.SMOOTHED, s.CROSS_ENTROPY, s.IOU, s.LINEAR, primary, s.COMBINED)
     plan = {
         "table 2": of(s.TRACKER, s.DEEPLAB, s.VGG, s.FCN, s.SMOOTHED, s.UNET, s.UNET_SMOOTHED),
@@ -45,7 +47,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         "figure 4": of(*(s.zoomed(region, None) for region in s.REGIONS)),
         "figure 5": of(s.FCN, primary, s.COMBINED),
         "figure 6": of(s.FCN, primary, s.COMBINED),
-        "extra A": of(s.HARD, s.THROUGH, s.PER_CLIP, s.UNBOUNDED, s.CE_UNBOUNDED, s.PEEPHOLES, s.LINEAR),
+        "extra A": of(*readings),
         "extra B": of(s.CE_ALONE, s.LINEAR_ALONE, s.PRIMARY_ALONE, s.CROSS_ENTROPY, s.LINEAR, primary),
     }
     return select(plan, parameters.tables)
@@ -98,12 +100,15 @@ def rows_of(gammas: Sequence[float]) -> dict[str, dict]:
         **{s.zoomed(region, None): fcn(region=region) for region in s.REGIONS},
         **{s.zoomed(r, gamma): conv_lstm(gamma=gamma, region=r) for r in s.REGIONS for gamma in gammas},
         s.COMBINED: {"stage": "combined", "region": "face", "gamma": s.PRIMARY_GAMMA, "zoom_gamma": s.ZOOM_GAMMA},
-        s.HARD: conv_lstm("linear_hard"),
+        s.SOFT: conv_lstm("linear_soft"),
+        s.SCORES: conv_lstm("linear_scores"),
+        s.SOFT_SCORES: conv_lstm("linear_soft_scores"),
         s.THROUGH: conv_lstm("linear_through"),
         s.PER_CLIP: conv_lstm("linear_per_clip"),
         s.PEEPHOLES: conv_lstm(peepholes=True),
         s.UNBOUNDED: conv_lstm(output="linear"),
         s.CE_UNBOUNDED: conv_lstm("cross_entropy", output="linear"),
+        s.IOU_UNBOUNDED: conv_lstm("iou", output="linear"),
         s.CE_ALONE: conv_lstm("cross_entropy", steps=1),
         s.LINEAR_ALONE: conv_lstm(steps=1),
         s.PRIMARY_ALONE: conv_lstm(gamma=s.PRIMARY_GAMMA, steps=1),

@@ -84,7 +84,8 @@ def _conv_lstm(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict
     def build_from_baseline() -> nn.Module:
         network, _ = _fcn(baseline, seed, context)
         torch.manual_seed(seed)  # whether the baseline came from a checkpoint must not matter
-        return ConvLSTMFCN(network.cpu(), peepholes=p["peepholes"], output=p["output"])
+        options = {"peepholes": p["peepholes"], "output": p["output"], "input_scale": s.INPUT_SCALE}
+        return ConvLSTMFCN(network.cpu(), **options)
 
     def fit(model: nn.Module) -> dict:
         training, validation, _ = (windows(c, length=p["steps"]) for c in clips_of.region_sets(p, context.data_root))
@@ -115,7 +116,7 @@ def build(p: Mapping) -> nn.Module:
     if p["network"] == "Unet":
         if width == 64:
             return smp.Unet("resnet50", encoder_weights=None, classes=classes)
-        decoder = (64, 32, 16, 16, 16)
+        decoder = (64, 32, 16, 8, 4)  # a quarter, too
         return smp.Unet("resnet34/4", encoder_weights=None, decoder_channels=decoder, classes=classes)
     return FCNResNet50(classes=classes, width=width)
 
@@ -191,17 +192,22 @@ def _of_frames(loss: Loss) -> Loss:
 
 def _per_clip(scores: Tensor, labels: Tensor) -> Tensor:
     """Eq. 7 with the weights of each clip."""
-    return segmentation_loss(scores.transpose(1, 2), labels, per_image=True)
+    return segmentation_loss(scores.transpose(1, 2), labels, probabilities=True, hard_counts=True, per_image=True)
 
 
+# Eq. 4 is the IoU of masks: counts are hard. g′ and f′ of Eq. 5 move predictions between 0 and 1: Eq. 9 is of
+# probabilities. The hinge of Eq. 8 is of scores, as the paper's example shows.
+_eq_9 = partial(segmentation_loss, form="linear", probabilities=True)
 LOSSES: dict[str, Loss] = {
     "cross_entropy": _of_frames(F.cross_entropy),
     "iou": _of_frames(iou_loss),
-    "hinge": _of_frames(partial(segmentation_loss, form="hinge", margin=1.0)),
-    "linear_margin": _of_frames(partial(segmentation_loss, form="linear", margin=0.1)),
-    "linear": _of_frames(segmentation_loss),
-    "linear_hard": _of_frames(partial(segmentation_loss, hard_counts=True)),
-    "linear_through": _of_frames(partial(segmentation_loss, through_weights=True)),
+    "hinge": _of_frames(partial(segmentation_loss, form="hinge", margin=1.0, hard_counts=True)),
+    "linear_margin": _of_frames(partial(_eq_9, margin=0.1, hard_counts=True)),
+    "linear": _of_frames(partial(_eq_9, hard_counts=True)),
+    "linear_soft": _of_frames(_eq_9),
+    "linear_scores": _of_frames(partial(segmentation_loss, hard_counts=True)),
+    "linear_soft_scores": _of_frames(segmentation_loss),
+    "linear_through": _of_frames(partial(_eq_9, through_weights=True)),
     "linear_per_clip": _per_clip,
     "dice": _of_frames(dice_loss),
     "lovasz": _of_frames(smp.losses.LovaszLoss("multiclass")),
