@@ -24,7 +24,7 @@ from reprolib.trials import Record, RunStore
 SHOWN_AS = ("background", "face", "eyes", "lips", "cavity")
 COLOURS = figures.part_colours(SHOWN_AS)
 PRIMARY = s.primary(s.PRIMARY_GAMMA)
-FIGURE_6 = {"baseline FCN": s.FCN, "primary": PRIMARY, "primary and zoomed in": s.COMBINED}
+FIGURE_6 = {"baseline FCN": s.FCN, "primary": PRIMARY, "+ zoomed in": s.COMBINED}
 
 
 def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
