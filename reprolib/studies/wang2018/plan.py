@@ -29,7 +29,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
 
     primary = s.primary(s.PRIMARY_GAMMA)
     losses = (s.CROSS_ENTROPY, s.IOU, s.HINGE, s.LINEAR_MARGIN, s.LINEAR)
-    readings = (s.LINEAR, s.SOFT, s.SCORES, s.SOFT_SCORES, s.THROUGH, s.PER_CLIP, s.PEEPHOLES)
+    readings = (s.LINEAR, s.SOFT, s.SCORES, s.SOFT_SCORES, s.THROUGH, s.PER_CLIP, s.PEEPHOLES, s.UNSCALED)
     readings += (s.UNBOUNDED, s.CE_UNBOUNDED, s.IOU_UNBOUNDED)
     techniques = of(s.FCN, s.SMOOTHED, s.CROSS_ENTROPY, s.IOU, s.LINEAR, primary, s.COMBINED)
     plan = {
@@ -67,6 +67,7 @@ def conv_lstm(
     steps: int = s.STEPS,
     output: str = "tanh",
     peepholes: bool = False,
+    input_scale: float = s.INPUT_SCALE,
 ) -> dict:
     """A ConvLSTM-FCN made from the baseline FCN of its region and seed.
 
@@ -74,7 +75,7 @@ def conv_lstm(
     """
     return {
         "stage": "conv_lstm", "region": region, "loss": loss, "gamma": gamma, "optimiser": optimiser, "steps": steps,
-        "output": output, "peepholes": peepholes,
+        "output": output, "peepholes": peepholes, "input_scale": input_scale,
     }  # fmt: skip
 
 
@@ -106,6 +107,7 @@ def rows_of(gammas: Sequence[float]) -> dict[str, dict]:
         s.THROUGH: conv_lstm("linear_through"),
         s.PER_CLIP: conv_lstm("linear_per_clip"),
         s.PEEPHOLES: conv_lstm(peepholes=True),
+        s.UNSCALED: conv_lstm(input_scale=1.0),
         s.UNBOUNDED: conv_lstm(output="linear"),
         s.CE_UNBOUNDED: conv_lstm("cross_entropy", output="linear"),
         s.IOU_UNBOUNDED: conv_lstm("iou", output="linear"),

@@ -45,7 +45,8 @@ class Scale:
     epochs: int  # of a ConvLSTM-FCN
     batch_size: int  # frames, for the FCN
     batch_clips: int  # T frames each, for the ConvLSTM-FCN
-    lr: float
+    lr: float  # of the FCN
+    conv_lstm_lr: float  # of the ConvLSTM; the other layers learn at γ times it
 
 
 # gpu follows Sec. 4.2 but for the number of clips, which is ours; smoke and cpu have smaller frames, narrower networks
@@ -53,15 +54,15 @@ class Scale:
 SCALES = {
     "smoke": Scale(
         seeds=1, size=64, zoom_size=64, width=4, fc_channels=16, clips=12, frames=5, fcn_epochs=1, epochs=1,
-        batch_size=8, batch_clips=2, lr=1e-3,
+        batch_size=8, batch_clips=2, lr=1e-3, conv_lstm_lr=3e-3,
     ),
     "cpu": Scale(
         seeds=3, size=192, zoom_size=128, width=8, fc_channels=512, clips=180, frames=5, fcn_epochs=12, epochs=6,
-        batch_size=8, batch_clips=2, lr=1e-3,
+        batch_size=8, batch_clips=2, lr=1e-3, conv_lstm_lr=3e-3,
     ),
     "gpu": Scale(
         seeds=3, size=320, zoom_size=320, width=64, fc_channels=4096, clips=240, frames=10, fcn_epochs=80, epochs=60,
-        batch_size=16, batch_clips=2, lr=1e-3,
+        batch_size=16, batch_clips=2, lr=1e-3, conv_lstm_lr=1e-3,
     ),
 }  # fmt: skip
 SPLIT = (0.65, 0.1, 0.25)  # of the people: training, validation, test
@@ -79,6 +80,7 @@ COMBINED = "Primary model + two additional models + segmentation loss"
 SOFT, SCORES = "Seg loss, soft counts", "Seg loss, of scores"
 SOFT_SCORES, THROUGH = "Seg loss, of scores, soft counts", "Seg loss, soft counts, gradient through the weights"
 PER_CLIP, PEEPHOLES = "Seg loss, weights of each clip", "Seg loss, peepholes (Eq. 1)"
+UNSCALED = "Seg loss, the ConvLSTM's input as it is"
 UNBOUNDED, CE_UNBOUNDED = "Seg loss, output without tanh", "Cross-entropy loss, output without tanh"
 IOU_UNBOUNDED = "IoU loss, output without tanh"
 CE_ALONE, LINEAR_ALONE = "Cross-entropy loss, frames one by one", "Seg loss, frames one by one"
@@ -119,7 +121,7 @@ SYSTEMS: dict[str, str | None] = dict.fromkeys(
     [
         TRACKER, DEEPLAB, VGG, FCN, SMOOTHED, UNET, UNET_SMOOTHED, CROSS_ENTROPY, RMSPROP, IOU, HINGE, LINEAR_MARGIN,
         LINEAR, DICE, LOVASZ, *map(primary, _GAMMAS), *(zoomed(r, g) for r in REGIONS for g in (None, *_GAMMAS)),
-        COMBINED, SOFT, SCORES, SOFT_SCORES, THROUGH, PER_CLIP, PEEPHOLES, UNBOUNDED, CE_UNBOUNDED, IOU_UNBOUNDED,
-        CE_ALONE, LINEAR_ALONE, PRIMARY_ALONE,
+        COMBINED, SOFT, SCORES, SOFT_SCORES, THROUGH, PER_CLIP, PEEPHOLES, UNSCALED, UNBOUNDED, CE_UNBOUNDED,
+        IOU_UNBOUNDED, CE_ALONE, LINEAR_ALONE, PRIMARY_ALONE,
     ]
 )  # fmt: skip

@@ -37,7 +37,7 @@ SMOOTHING_SIGMA, SMOOTHING_FRAMES = 0.6, 5  # Table 2
 BATCH = 20  # frames at a time in prediction, a multiple of T
 # What else than a row's own choices a trained network depends on.
 FCN_SPEC = ("data", "size", "zoom_size", "width", "fc_channels", "clips", "frames", "fcn_epochs", "batch_size", "lr")
-CONV_LSTM_SPEC = (*FCN_SPEC, "epochs", "batch_clips")
+CONV_LSTM_SPEC = (*FCN_SPEC, "epochs", "batch_clips", "conv_lstm_lr")
 
 Predict = Callable[[np.ndarray, int], np.ndarray]
 """Frames uint8 (T, H, W, 3) of a clip and a side -> labels uint8 (T, side, side)."""
@@ -84,7 +84,7 @@ def _conv_lstm(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict
     def build_from_baseline() -> nn.Module:
         network, _ = _fcn(baseline, seed, context)
         torch.manual_seed(seed)  # whether the baseline came from a checkpoint must not matter
-        options = {"peepholes": p["peepholes"], "output": p["output"], "input_scale": s.INPUT_SCALE}
+        options = {name: p[name] for name in ("peepholes", "output", "input_scale")}
         return ConvLSTMFCN(network.cpu(), **options)
 
     def fit(model: nn.Module) -> dict:
@@ -95,10 +95,10 @@ def _conv_lstm(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict
         batch = p["batch_clips"] * s.STEPS // p["steps"]
         loss = LOSSES[p["loss"]]
         if p["gamma"]:
-            schedule = DecaySchedule(p["epochs"], batch, p["lr"], _linear(p["epochs"]), rates, method)
+            schedule = DecaySchedule(p["epochs"], batch, p["conv_lstm_lr"], _linear(p["epochs"]), rates, method)
             data = {"images": inputs(training.images), "labels": _labels(training.labels)}
             return _train_best(model, data, loss, schedule, seed, context, validation, p)
-        schedule = DecaySchedule(p["epochs"], batch, p["lr"], _linear(p["epochs"]), method=method)
+        schedule = DecaySchedule(p["epochs"], batch, p["conv_lstm_lr"], _linear(p["epochs"]), method=method)
         data = {"images": _features(model, training, context), "labels": _labels(training.labels)}
         return _train_best(model, data, loss, schedule, seed, context, validation, p, part=model.conv_lstm)
 
