@@ -20,8 +20,8 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
     def of(*names: str) -> list[Trial]:
         return [
             Trial("wang2018", name, {**common, "system": name, **rows[name]}, seed, s.RECIPE)
-            for seed in range(parameters.seeds or scale.seeds)
             for name in names
+            for seed in range(parameters.seeds or scale.seeds)  # neighbours share no stage: workers do not wait for one
         ]
 
     def gammas_of(region: str) -> list[Trial]:

@@ -24,8 +24,8 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
     def per_seed(rows: Mapping[str, dict], where: Mapping, seeds: int = scale.seeds) -> list[Trial]:
         return [
             Trial("yin2020", name, {**common, **where, "system": name, **row}, seed, s.RECIPE)
-            for seed in range(parameters.seeds or seeds)
             for name, row in rows.items()
+            for seed in range(parameters.seeds or seeds)  # neighbours share no stage: workers do not wait for one
         ]
 
     main = per_seed(MAIN, first) + per_seed({s.END_TO_END: END_TO_END}, first, scale.end_to_end_seeds)
