@@ -1,15 +1,18 @@
-"""Stages of training that several trials share, done once and kept on disk."""
+"""Trained networks on disk: stages that several trials share, and files that the commands for photos use."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from filelock import FileLock
 from torch import nn
 
+from reprolib.errors import UserError
 from reprolib.trials import Context
 
 
@@ -36,3 +39,35 @@ def fitted_once(
         torch.save({"weights": model.state_dict(), "curves": curves}, partial)
         partial.replace(path)
     return model, curves
+
+
+def save_network(path: Path, network: nn.Module, *, arguments: Mapping, **described) -> None:
+    """Write what `load_network` reads, in half precision: the `arguments` that made the network, and its description.
+
+    All but the network's weights is plain numbers, strings, lists and tuples.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
+    partial = path.with_suffix(".part")
+    torch.save({"model": dict(arguments), "state": state, **described}, partial)
+    partial.replace(path)
+
+
+def load_network(path: Path, build: Callable[..., nn.Module], *, study: str, what: str) -> tuple[nn.Module, dict]:
+    """A saved network, ready to predict on the CPU, with its description.
+
+    `what` names the network and `study` who trains it, in the UserError if the file is missing or no such checkpoint.
+    """
+    if not path.is_file():
+        raise UserError(f"the checkpoint {path} should be a file, but is missing: train {study} or give another path")
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        network = build(**kept.pop("model"))
+        network.load_state_dict(kept.pop("state"))
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"{path} should be a checkpoint of the {what}, but cannot be used as one ({reason}): "
+            f"train {study} again or give another file"
+        ) from error
+    return network.eval(), kept

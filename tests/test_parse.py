@@ -71,7 +71,7 @@ def test_the_command_writes_a_mask_and_an_overlay_in_the_photos_frame(faces, pho
 
 def test_a_checkpoint_gives_back_the_network_that_it_keeps(checkpoint):
     torch.manual_seed(0)
-    kept, model = build(**ARGUMENTS).eval(), load_model(checkpoint)
+    kept, model = build(**ARGUMENTS).eval().half().float(), load_model(checkpoint)  # kept in half precision
     assert (model.small, model.frame, model.network.training) == (SMALL, FRAME, False)
     for name, value in kept.state_dict().items():
         torch.testing.assert_close(model.network.state_dict()[name], value)
@@ -91,7 +91,7 @@ def test_every_kind_of_network_can_be_kept(tmp_path, changed):
 
 def test_where_the_localiser_started_is_kept_with_its_weights(tmp_path):
     mean = torch.tensor([[0.2, 0.0, 0.3], [0.0, 0.2, -0.1]]).repeat(6, 1, 1)
-    network = build(**ARGUMENTS, mean=mean).eval()
+    network = build(**ARGUMENTS, mean=mean).eval().half().float()
     save_model(tmp_path / "it.pt", network, arguments=ARGUMENTS, small=SMALL, frame=FRAME)
     found, full = load_model(tmp_path / "it.pt").network, torch.rand(1, 3, FRAME, FRAME)
     small = torch.nn.functional.interpolate(full, (SMALL, SMALL))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from reprolib.checkpoints import load_network, save_network
 from reprolib.datasets.parsing_faces import CLASSES
-from reprolib.errors import UserError
 from reprolib.models.icnn import CHANNELS, ICNN
 from reprolib.models.localisation import LightLocalisation, LocalisationNetwork
 from reprolib.models.stn_icnn import STNICNN
@@ -57,22 +55,10 @@ def build(
 
 def save_model(path: Path, network: STNICNN, *, arguments: dict, small: int, frame: int) -> None:
     """Write what `load_model` reads: `arguments` are those that `build` made the network with, but for `mean`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"parsing model": arguments, "state": network.state_dict(), "small": small, "frame": frame}, path)
+    save_network(path, network, arguments=arguments, small=small, frame=frame)
 
 
 def load_model(path: Path) -> ParsingModel:
     """The network of a checkpoint, ready to predict on the CPU; UserError if the file is missing or no checkpoint."""
-    if not path.is_file():
-        raise UserError(f"the checkpoint {path} should be a file, but is missing: train yin2020 or give another path")
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-        network = build(**kept["parsing model"])
-        network.load_state_dict(kept["state"])
-        return ParsingModel(network.eval(), small=int(kept["small"]), frame=int(kept["frame"]))
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{path} should be a checkpoint of the STN-iCNN, but cannot be used as one ({reason}): "
-            "train yin2020 again or give another file"
-        ) from error
+    network, kept = load_network(path, build, study="yin2020", what="STN-iCNN")
+    return ParsingModel(network, small=int(kept["small"]), frame=int(kept["frame"]))
