@@ -62,7 +62,6 @@ shown = page.StudyPage(study, pictures.drawn, parameters, store)
 # Some 25 configurations were tried on the same 18 clips, most of them of segmentation loss. For fairness every loss was
 # then tried at rates of 0.001 and 0.003 (cross-entropy, IoU, Dice and Eq. 9 at 0.01, too): the rate hardly moves the
 # others (cross-entropy, IoU and Dice loss end at a validation mIoU of 18 at each), and 0.003 is the rate of all.
-# *State.* Built, and run in the smoke profile alone: tables below read *not done*.
 
 # %% tags=["hide-input"]
 shown.claims()

@@ -29,7 +29,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         ]
 
     main = per_seed(MAIN, first) + per_seed({s.END_TO_END: END_TO_END}, first, scale.end_to_end_seeds)
-    rivals, stages = per_seed(RIVALS, first), per_seed(STAGES, first)
+    rivals, stages = per_seed(rivals_of(parameters.profile), first), per_seed(STAGES, first)
     options = per_seed(OPTIONS | even_rows(first["patch"], first["mouth_patch"]), first)
     halves = per_seed({name: row | {"small": scale.half} for name, row in HALVES.items()}, first)
     second_rows = per_seed(SECOND, second) if second != first else _named(main, s.ICNN, s.STN, s.END_TO_END)
@@ -85,6 +85,16 @@ def whole_face(network: str) -> dict:
     return {"pipeline": "global", "network": network}
 
 
+def rivals_of(profile: str) -> dict[str, dict]:
+    """The rows of Table 4 that are not the paper's own systems and can be trained."""
+    trained = s.WHOLE_FACE.get(profile, {})
+    return {
+        s.ROI_ALIGN: parser(cropper="roi_align", learns=("fine",)),
+        s.FCN: whole_face("FCN8s") | trained.get("FCN8s", {}),
+        s.UNET: whole_face("Unet") | trained.get("Unet", {}),
+    }
+
+
 def even_rows(patch: int, mouth_patch: int) -> dict[str, dict]:
     """Crops that are one pixel smaller, cut for networks that were trained on odd ones."""
     even = {"tested_patch": patch - 1, "tested_mouth_patch": mouth_patch - 1}
@@ -96,11 +106,6 @@ MAIN = {
     s.ORIGINAL: parser(network="OriginalICNN", cropper="baseline"),
     s.ICNN: parser(cropper="baseline"),
     s.STN: parser(),
-}
-RIVALS = {
-    s.ROI_ALIGN: parser(cropper="roi_align", learns=("fine",)),
-    s.FCN: whole_face("FCN8s"),
-    s.UNET: whole_face("Unet"),
 }
 STAGES = {
     s.STAGE_1: parser(cropper="none"),

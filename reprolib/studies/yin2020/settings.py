@@ -76,6 +76,10 @@ SCALES = {
     ),
 }  # fmt: skip
 
+# On the laptop the networks that label the whole face need more than the scale's epochs, and the FCN-8s, which has no
+# batch normalisation, a lower rate: with less both call everything background.
+WHOLE_FACE = {"cpu": {"FCN8s": {"global_epochs": 40, "global_lr": 3e-4}, "Unet": {"global_epochs": 40}}}
+
 # --- where faces come from ---------------------------------------------------------------------------
 
 SYNTHETIC, ELSEWHERE = "synthetic", "synthetic, another camera"
