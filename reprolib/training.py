@@ -75,6 +75,8 @@ class DecaySchedule:
 
     `factor(epoch)`, from epoch 0, multiplies every rate. `rates`: beginning of a parameter's name → multiple of `lr`
     (the longest that fits counts; 1 where none does; 0 keeps the part as it is, its BatchNorm statistics included).
+    With `per_step` the rule counts optimiser steps, from step 0, instead of epochs; the curve "lr" then shows the rate
+    of the step after each epoch.
     """
 
     epochs: int
@@ -83,6 +85,7 @@ class DecaySchedule:
     factor: Callable[[int], float]
     rates: Mapping[str, float] = field(default_factory=dict)
     method: type[torch.optim.Optimizer] = torch.optim.Adam
+    per_step: bool = False
 
     def optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
         """One group of parameters for each rate; ValueError for a name in `rates` that fits no parameter."""
@@ -100,7 +103,7 @@ class DecaySchedule:
         return self.method([{"params": of_rate, "lr": self.lr * rate} for rate, of_rate in groups.items()], lr=self.lr)
 
     def after_epoch(self, optimiser: torch.optim.Optimizer, score: Score | None) -> Callable[[], None]:
-        """What to call after each epoch; the score is not asked for."""
+        """What to call after each epoch, or after each step with `per_step`; the score is not asked for."""
         return torch.optim.lr_scheduler.LambdaLR(optimiser, self.factor).step
 
     def frozen(self, model: nn.Module) -> list[nn.Module]:
@@ -110,6 +113,18 @@ class DecaySchedule:
             for module in model.modules()
             if (own := list(module.parameters())) and not any(parameter.requires_grad for parameter in own)
         ]
+
+
+def warmup_rate(step: int, *, width: int, factor: float, warmup: int) -> float:
+    """Learning rate of a transformer of `width` channels in optimiser step 1, 2, … (Sheng et al. 2021, Eq. 7).
+
+    It rises in proportion to the step, peaks at step warmup/factor with (width · warmup)^−0.5, and falls with
+    step^−0.5. ValueError for a step before the first.
+    """
+    if step < 1:
+        raise ValueError(f"steps count from 1, found {step}")
+    scaled = factor * step
+    return width**-0.5 * min(scaled**-0.5, scaled * warmup**-1.5)
 
 
 def make_fabric(device: str) -> lightning.Fabric:
@@ -143,7 +158,8 @@ def train(
     # the same weights, in the training precision
     fast, optimiser = fabric.setup(model, schedule.optimiser(model))
     after_epoch = schedule.after_epoch(optimiser, partial(validate, model) if validate else None)
-    frozen = schedule.frozen(model) if isinstance(schedule, DecaySchedule) else []
+    decays = isinstance(schedule, DecaySchedule)
+    frozen, per_step = (schedule.frozen(model), schedule.per_step) if decays else ([], False)
     data = {name: value.to(fabric.device) for name, value in data.items()}
     curves: dict[str, list[float]] = {"loss": [], "lr": []}
 
@@ -165,12 +181,15 @@ def train(
             optimiser.zero_grad()
             fabric.backward(value)
             optimiser.step()
+            if per_step:
+                after_epoch()
             total, steps = total + value.item(), steps + 1
         curves["loss"].append(total / steps)
         curves["lr"].append(optimiser.param_groups[0]["lr"])
 
         model.eval()
-        after_epoch()
+        if not per_step:
+            after_epoch()
         for name, measured in (each_epoch(model, epoch) if each_epoch else {}).items():
             curves.setdefault(name, []).append(float(measured))
     return curves

@@ -5,7 +5,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from reprolib.errors import UserError
-from reprolib.training import CosineSchedule, DecaySchedule, Schedule, images_per_second, make_fabric, predict, train
+from reprolib.training import (
+    CosineSchedule,
+    DecaySchedule,
+    Schedule,
+    images_per_second,
+    make_fabric,
+    predict,
+    train,
+    warmup_rate,
+)
 
 FLAT = Schedule(epochs=3, batch_size=4, lr=1e-2, final_lr=1e-2)
 
@@ -114,6 +123,35 @@ def test_a_rate_for_a_part_that_does_not_exist_is_refused():
     schedule = DecaySchedule(epochs=1, batch_size=4, lr=1e-2, factor=halved, rates={"head": 0.1})
     with pytest.raises(ValueError, match="no parameter's name begins with head"):
         fit(network(), schedule=schedule)
+
+
+def test_a_rate_may_fall_with_every_step():
+    used = []
+
+    class Noted(torch.optim.SGD):
+        def step(self, closure=None):
+            used.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    schedule = DecaySchedule(epochs=2, batch_size=4, lr=1e-2, factor=halved, method=Noted, per_step=True)
+    curves = fit(network(), schedule=schedule)
+    assert used == pytest.approx([1e-2 * 0.5**step for step in range(6)])  # twelve pictures, three steps an epoch
+    assert curves["lr"] == pytest.approx([1e-2 / 8, 1e-2 / 64])
+
+
+def test_the_warm_up_of_a_transformer_by_hand():
+    def rate(step, **changes):
+        return warmup_rate(step, **{"width": 512, "factor": 1.0, "warmup": 4000, **changes})
+
+    assert rate(4000) == pytest.approx((512 * 4000) ** -0.5) == pytest.approx(7.0e-4, rel=2e-3)
+    assert max(range(1, 12_001, 7), key=rate) == pytest.approx(4000, abs=7)
+    assert rate(1000) == pytest.approx(rate(4000) / 4)
+    assert rate(16_000) == pytest.approx(rate(4000) / 2)
+    # a factor moves the peak and leaves its height
+    assert rate(2000, factor=2.0) == pytest.approx(rate(4000))
+    assert rate(1999, factor=2.0) < rate(2000, factor=2.0) > rate(2001, factor=2.0)
+    with pytest.raises(ValueError, match="steps count from 1, found 0"):
+        rate(0)
 
 
 def test_a_network_may_take_several_inputs_and_give_several_outputs():

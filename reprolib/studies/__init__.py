@@ -11,7 +11,7 @@ from reprolib.errors import UserError
 from reprolib.parameters import StudyParameters, select
 from reprolib.trials import Context, RunStore, Trial
 
-STUDIES = ("masi2020", "yang2023", "yin2020", "wang2018")
+STUDIES = ("masi2020", "yang2023", "yin2020", "wang2018", "sheng2021")
 
 
 def load(study_id: str) -> ModuleType:

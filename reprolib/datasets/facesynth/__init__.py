@@ -10,13 +10,14 @@ from .occluders import paste_occluder
 from .parts import PARTS
 from .scene import Face, FaceOptions, mouth_crop, render
 from .sheets import COLOURS, label_sheet, sheet
-from .video import Clip, speak, video
+from .video import Clip, Delivery, speak, speak_closely, video
 
 __all__ = [
     "COLOURS",
     "LEXICON",
     "PARTS",
     "Clip",
+    "Delivery",
     "Face",
     "FaceOptions",
     "label_sheet",
@@ -25,6 +26,7 @@ __all__ = [
     "render",
     "sheet",
     "speak",
+    "speak_closely",
     "video",
     "viseme_classes",
 ]

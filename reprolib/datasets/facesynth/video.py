@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -53,6 +54,7 @@ CATEGORIES = {
     3: Category(20, 9, 9, 0.035, 0.30, 0.75,
                 dict(side_light=0.35, low_light=0.25, blur=0.5, noise=0.45, jpeg=0.6, low_resolution=0.4)),
 }  # fmt: skip
+_CALM = Category(3, 1.5, 1, 0.006, 0.02, 0.0, {})  # somebody who reads aloud
 
 
 def wander(rng: np.random.Generator, frames: int, fps: float, seconds: float) -> np.ndarray:
@@ -76,18 +78,39 @@ def blinks(rng: np.random.Generator, frames: int, fps: float, *, per_second: flo
     return out
 
 
-def _mouth(words, rng, frames, fps) -> tuple[np.ndarray, tuple[tuple[str, int, int], ...]]:
+@dataclass(frozen=True)
+class Delivery:
+    """How words are spoken: `pace` > 1 is faster, `shift` seconds later than in the middle of the clip.
+
+    before, after: other words around them, seen as far as the clip reaches.
+    """
+
+    pace: float = 1.0
+    shift: float = 0.0
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+_PLAIN = Delivery()
+
+
+def _mouth(words, rng, frames, fps, how: Delivery) -> tuple[np.ndarray, tuple[tuple[str, int, int], ...]]:
     """float64 (frames, 8) articulators of `words` spoken in the middle of the clip, and the words' frames."""
-    tempo = rng.uniform(0.85, 1.15)
+    tempo = how.pace * rng.uniform(0.85, 1.15)
     effort = rng.uniform(0.75, 1.2)
-    _, _, spans = timeline(words, tempo=tempo)
+    everything, own = how.before + words + how.after, slice(len(how.before), len(how.before) + len(words))
+
+    def spoken(tempo):
+        names, middles, spans = timeline(everything, tempo=tempo)
+        spans = spans[own]
+        return names, middles, spans, *((spans[0][0], spans[-1][1]) if spans else (0.0, 0.0))
+
+    *_, begin, end = spoken(tempo)
     room = frames / fps - 0.16
-    length = spans[-1][1] if spans else 0.0
-    if length > room:
-        tempo *= length / max(room, 0.1)
-    names, middles, spans = timeline(words, tempo=tempo)
-    length = spans[-1][1] if spans else 0.0
-    start = (frames / fps - length) / 2
+    if end - begin > room:
+        tempo *= (end - begin) / max(room, 0.1)
+    names, middles, spans, begin, end = spoken(tempo)
+    start = (frames / fps - (end - begin)) / 2 - begin + how.shift
     times = (np.arange(frames) + 0.5) / fps - start
     track = articulate(names, middles, times, effort=effort)
     track += 0.02 * np.stack([wander(rng, frames, fps, 0.15) for _ in ARTICULATORS], 1)
@@ -97,7 +120,18 @@ def _mouth(words, rng, frames, fps) -> tuple[np.ndarray, tuple[tuple[str, int, i
     return np.clip(track, low, 1.0), said
 
 
-def _clip(words, seed, index, frames, fps, size, category: Category, options, person) -> Clip:
+@dataclass(frozen=True)
+class _Take:
+    """Everything but the pixels of a clip: a scene for each frame, what is said when, and what is still random."""
+
+    scenes: list[Scene]
+    words: tuple[tuple[str, int, int], ...]
+    scale: float  # of the face, before it moves
+    tracks: dict[str, np.ndarray]
+    rng: np.random.Generator
+
+
+def _take(words, seed, index, frames, fps, size, category: Category, options, person, how: Delivery) -> _Take:
     if frames < 1 or fps <= 0 or size < 16:
         raise UserError(
             f"a clip needs at least one frame, a positive frame rate and 16 pixels, "
@@ -115,21 +149,14 @@ def _clip(words, seed, index, frames, fps, size, category: Category, options, pe
     first = scene.frame(
         replace(first, expression=rest), around=slice(0, 68), fill=1 / (1 + 2 * options.crop_margin), shift=(0, 0.03)
     )
-    mouth, said = _mouth(words, scene.stream(seed, index, _WORDS), frames, fps)
+    mouth, said = _mouth(words, scene.stream(seed, index, _WORDS), frames, fps, how)
     smile = options.wide[0] * 0.2 + 0.3 * rng.random()
     tracks = {name: wander(rng, frames, fps, s) for name, s in
               (("yaw", 0.6), ("pitch", 0.5), ("roll", 0.7), ("x", 0.6), ("y", 0.6), ("zoom", 0.8),
                ("brow", 0.5), ("look_x", 0.25), ("look_y", 0.25), ("turn", 0.7), ("glow", 0.5), ("shake", 0.15),
                ("thing_x", 0.8), ("thing_y", 0.8))}  # fmt: skip
     lids = np.maximum(first.expression.blink * 0.6, blinks(rng, frames, fps))
-    thing = rng.random() < category.occluder
-    kind = occluders.KINDS[rng.integers(len(occluders.KINDS))]
-    arrival = rng.uniform(-0.3, 0.7) * frames, rng.uniform(0.3, 0.9) * frames  # when it comes, how long it stays
-    grain = scene.stream(seed, index, _GRAIN)
-
-    images = np.empty((frames, size, size, 3), np.uint8)
-    labels = np.empty((frames, size, size), np.uint8)
-    landmarks = np.empty((frames, 68, 2), np.float32)
+    scenes = []
     for t in range(frames):
         at = {name: track[t] for name, track in tracks.items()}
         now = _moment(first, at, category, size)
@@ -139,19 +166,36 @@ def _clip(words, seed, index, frames, fps, size, category: Category, options, pe
             **shape, blink=lids[t], brow=0.3 * at["brow"], gaze_x=float(np.clip(0.35 * at["look_x"], -1, 1)),
             gaze_y=float(np.clip(0.25 * at["look_y"], -1, 1)),
         )  # fmt: skip
-        canvas, head = scene.paint(replace(now, expression=expression))
+        camera = replace(now.camera, motion=now.camera.motion * min(1.5, abs(at["shake"])))
+        scenes.append(replace(now, expression=expression, camera=camera))
+    return _Take(scenes, said, first.scale, tracks, rng)
+
+
+def _clip(words, seed, index, frames, fps, size, category: Category, options, person) -> Clip:
+    take = _take(words, seed, index, frames, fps, size, category, options, person, _PLAIN)
+    rng = take.rng
+    thing = rng.random() < category.occluder
+    kind = occluders.KINDS[rng.integers(len(occluders.KINDS))]
+    arrival = rng.uniform(-0.3, 0.7) * frames, rng.uniform(0.3, 0.9) * frames  # when it comes, how long it stays
+    grain = scene.stream(seed, index, _GRAIN)
+
+    images = np.empty((frames, size, size, 3), np.uint8)
+    labels = np.empty((frames, size, size), np.uint8)
+    landmarks = np.empty((frames, 68, 2), np.float32)
+    for t, now in enumerate(take.scenes):
+        canvas, head = scene.paint(now)
         if thing and arrival[0] <= t < arrival[0] + arrival[1]:
             # the same random numbers in every frame: the thing keeps its shape and only moves
-            near = head.landmarks[30] + head.px(0.3) * np.array([at["thing_x"], at["thing_y"]])
+            aside = np.array([take.tracks["thing_x"][t], take.tracks["thing_y"][t]])
+            near = head.landmarks[30] + head.px(0.3) * aside
             image, canvas.labels = occluders.paste_occluder(
                 np.clip(canvas.image, 0, 255).astype(np.uint8), canvas.labels, scene.stream(seed, index, _THING),
-                label=parts.OCCLUDER, near=tuple(near), scale=first.scale * 1.9, kind=kind,
+                label=parts.OCCLUDER, near=tuple(near), scale=take.scale * 1.9, kind=kind,
             )  # fmt: skip
             canvas.image = image.astype(np.float32)
-        camera = replace(now.camera, motion=now.camera.motion * min(1.5, abs(at["shake"])))
-        images[t] = expose(canvas.image, camera, grain)
+        images[t] = expose(canvas.image, now.camera, grain)
         labels[t], landmarks[t] = scene.annotate(canvas.labels, head.landmarks, grain, options.annotator_noise)
-    return Clip(images, labels, landmarks, said)
+    return Clip(images, labels, landmarks, take.words)
 
 
 def _narrow(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -226,3 +270,40 @@ def speak(
     # an occluder here is as likely as in a picture, and stays
     kind = replace(CATEGORIES[1], occluder=options.occluder)
     return _clip(words, seed, index, frames, fps, size, kind, options, person)
+
+
+def speak_closely(
+    text: str,
+    seed: int,
+    index: int,
+    *,
+    frame: Callable[[np.ndarray], np.ndarray],
+    frames: int,
+    fps: float = 25,
+    size: int = 64,
+    how: Delivery = _PLAIN,
+    options: FaceOptions = DEFAULT,
+    person: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `speak`, but of the face only what lies under the eyes, through a picture that is framed by `frame`.
+
+    (grey frames uint8 (T, size, size), landmarks float32 (T, 68, 2)). `frame` maps the clip's landmarks to the (2, 3)
+    similarity that takes them into the picture: nothing is painted larger than it is seen. Eyes, brows, ears, hair,
+    glasses, occluders and labels are left out; the head moves about a third as much.
+    """
+    take = _take(tuple(text.lower().split()), seed, index, frames, fps, size, _CALM, options, person, how)
+    landmarks = np.stack([moment.head().landmarks for moment in take.scenes])
+    matrix = frame(landmarks)
+    zoom = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    turn = float(np.rad2deg(np.arctan2(matrix[1, 0], matrix[0, 0])))
+    grain = scene.stream(seed, index, _GRAIN)
+    pictures = np.empty((frames, size, size), np.uint8)
+    for t, moment in enumerate(take.scenes):
+        x, y = matrix[:, :2] @ (moment.x, moment.y) + matrix[:, 2]
+        pose = replace(moment.pose, roll=moment.pose.roll + turn)
+        canvas, head = scene.paint_lower_face(
+            replace(moment, pose=pose, x=float(x), y=float(y), scale=moment.scale * zoom)
+        )
+        pictures[t] = cv2.cvtColor(expose(canvas.image, moment.camera, grain), cv2.COLOR_RGB2GRAY)
+        landmarks[t] = head.landmarks
+    return pictures, landmarks.astype(np.float32)

@@ -1,0 +1,175 @@
+"""The one shape in which every lipreading dataset hands its clips to a study, and how faces are aligned for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import cv2
+import numpy as np
+
+from reprolib.errors import UserError
+
+NOSE_TIP = 30
+MOUTH = slice(48, 68)
+EYES = slice(36, 42), slice(42, 48)
+SIDE = 1.9  # of an aligned picture, in face sizes: the jaw from cheek to cheek, with an open chin
+NOSE_AT = np.array([0.5, 0.17])  # of an aligned picture: below it are mouth and chin
+
+
+@dataclass(frozen=True)
+class SpeechSet:
+    """Clips of people who say one word or one sentence each.
+
+    frames: uint8 (N, T, S, S), grey aligned lower faces; zero after a clip's length. landmarks: float32 (N, T, 68, 2),
+    pixels (x, y) of these frames; the brows' may be negative. lengths: int64 (N,), valid frames. texts: N words or
+    sentences. labels: int64 (N,), indices into `vocabulary`, or None for sentences, whose vocabulary is ().
+    speakers, names: N. fps: frames per second.
+    """
+
+    frames: np.ndarray
+    landmarks: np.ndarray
+    lengths: np.ndarray
+    texts: tuple[str, ...]
+    labels: np.ndarray | None
+    vocabulary: tuple[str, ...]
+    speakers: tuple[str, ...]
+    names: tuple[str, ...]
+    fps: float
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def subset(self, indices) -> SpeechSet:
+        """The clips at `indices` (any integer sequence), in that order."""
+        indices = [int(i) for i in indices]
+
+        def pick(value):
+            if value is None:
+                return None
+            return value[indices] if isinstance(value, np.ndarray) else tuple(value[i] for i in indices)
+
+        per_clip = [f.name for f in fields(self) if f.name not in ("vocabulary", "fps")]
+        return replace(self, **{name: pick(getattr(self, name)) for name in per_clip})
+
+
+def split_by_speaker(clips: SpeechSet, *, parts: tuple[float, ...], seed: int) -> list[SpeechSet]:
+    """The clips in as many sets as there are `parts` (shares of the speakers, drawn with `seed`): nobody is in two.
+
+    Every part gets one speaker at least. UserError for fewer speakers than parts.
+    """
+    people = np.random.default_rng(seed).permutation(sorted(set(clips.speakers)))
+    if len(people) < len(parts):
+        raise UserError(
+            f"a split into {len(parts)} sets needs as many speakers, found {len(people)}: give clips of more people"
+        )
+    ends = np.round(np.cumsum(parts) / sum(parts) * len(people)).astype(int)
+    at_least = np.arange(1, len(parts) + 1)  # one speaker each, and as many left for those behind
+    ends = np.clip(ends, at_least, len(people) - at_least[::-1] + 1)
+    ends = np.maximum.accumulate(ends - at_least) + at_least
+    sets = np.split(people, ends[:-1])
+    return [clips.subset(np.flatnonzero(np.isin(clips.speakers, of_part))) for of_part in sets]
+
+
+def alignment(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """The similarity float64 (2, 3) that aligns a whole clip with landmarks (T, 68, 2) onto `size` × `size` pixels.
+
+    On average over the clip the eyes are level, the tip of the nose is at `NOSE_AT`, and the face size, √(a² + b²) of
+    the distance a between the eyes and b from their middle to the base of the nose, is 1 / `SIDE` of the picture. The
+    head moves within the clip as it did.
+    """
+    mean = np.asarray(landmarks, np.float64).mean(axis=0)
+    left, right = (mean[eye].mean(axis=0) for eye in EYES)
+    across, down = right - left, mean[33] - (left + right) / 2
+    face = max(1e-6, float(np.sqrt(across @ across + down @ down)))
+    scale = size / (SIDE * face)
+    turn = -np.arctan2(across[1], across[0])
+    matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return np.concatenate([matrix, (NOSE_AT * size - 0.5 - matrix @ mean[NOSE_TIP])[:, None]], axis=1)
+
+
+def move(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Points (…, 2) under a (2, 3) matrix, float32."""
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def align(frames: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A clip uint8 (T, H, W) or (T, H, W, 3) RGB with landmarks (T, 68, 2): grey, aligned by `alignment`.
+
+    (uint8 (T, size, size), float32 (T, 68, 2)); beyond a frame's edge its last pixels are repeated. Frames whose
+    landmarks are NaN get theirs by linear interpolation in time. UserError if no frame has landmarks.
+    """
+    landmarks = fill_gaps(landmarks)
+    matrix = alignment(landmarks, size)
+    zoom = float(np.sqrt(matrix[0, 0] ** 2 + matrix[1, 0] ** 2))
+    out = np.empty((len(frames), size, size), np.uint8)
+    for t, frame in enumerate(frames):
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else frame
+        if zoom < 0.7:  # averaged first, or single pixels would be picked
+            grey = cv2.GaussianBlur(grey, (0, 0), 0.4 / zoom)
+        out[t] = cv2.warpAffine(grey, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return out, move(landmarks, matrix)
+
+
+def fill_gaps(landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks (T, 68, 2) with NaN frames filled linearly in time, the ends by the nearest; UserError if all are."""
+    landmarks = np.asarray(landmarks, np.float32)
+    seen = np.isfinite(landmarks).all(axis=(1, 2))
+    if seen.all() and len(landmarks):
+        return landmarks
+    if not seen.any():
+        raise UserError("a clip should show a face, but none was found in any of its frames: leave this clip out")
+    flat = landmarks.reshape(len(landmarks), -1)
+    times = np.arange(len(landmarks))
+    columns = [np.interp(times, times[seen], column) for column in flat[seen].T]
+    return np.stack(columns, axis=1).reshape(landmarks.shape).astype(np.float32)
+
+
+def mouth_crops(frames: np.ndarray, landmarks: np.ndarray, side: int) -> np.ndarray:
+    """Mouths of uint8 (N, T, S, S) frames with landmarks (N, T, 68, 2): uint8 (N, T, side, side).
+
+    In each frame the crop's middle is the mean of points 48–67, to the whole pixel; beyond the frame its last pixels
+    are repeated.
+    """
+    size = frames.shape[-1]
+    middle = landmarks[..., MOUTH, :].mean(axis=-2)  # (N, T, 2)
+    corner = np.round(middle - (side - 1) / 2).astype(int)
+    steps = np.arange(side)
+    x = np.clip(corner[..., :1] + steps, 0, size - 1)  # (N, T, side)
+    y = np.clip(corner[..., 1:] + steps, 0, size - 1)
+    n, t = np.ogrid[: frames.shape[0], : frames.shape[1]]
+    return frames[n[..., None, None], t[..., None, None], y[..., :, None], x[..., None, :]]
+
+
+def jitter(landmarks: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Landmarks (…, 2) that err by `sigma` pixels (standard deviation) in x and y, each point by itself; float32."""
+    return (landmarks + rng.normal(0, sigma, landmarks.shape)).astype(np.float32)
+
+
+def gathered(
+    clips: list[tuple[np.ndarray, np.ndarray]],
+    *,
+    texts: tuple[str, ...],
+    speakers: tuple[str, ...],
+    names: tuple[str, ...],
+    fps: float,
+    vocabulary: tuple[str, ...] = (),
+) -> SpeechSet:
+    """Aligned clips of any lengths ((T, S, S) frames, (T, 68, 2) landmarks) as one set, padded with zeros.
+
+    With a `vocabulary` the texts are words of it. UserError for no clip at all, an empty text or an unknown word.
+    """
+    if not clips:
+        raise UserError("a set of clips should have at least one, but none is left: ask for other clips")
+    for name, text in zip(names, texts, strict=True):
+        if not text.strip():
+            raise UserError(f"the clip {name} should have a transcript, but it is empty: leave this clip out")
+        if vocabulary and text not in vocabulary:
+            raise UserError(f"the clip {name} should say a word of the vocabulary, found {text!r}: add the word to it")
+    lengths = np.array([len(frames) for frames, _ in clips], np.int64)
+    size = clips[0][0].shape[-1]
+    frames = np.zeros((len(clips), lengths.max(), size, size), np.uint8)
+    landmarks = np.zeros((len(clips), lengths.max(), 68, 2), np.float32)
+    for i, (shown, points) in enumerate(clips):
+        frames[i, : len(shown)], landmarks[i, : len(shown)] = shown, points
+    labels = np.array([vocabulary.index(text) for text in texts], np.int64) if vocabulary else None
+    return SpeechSet(frames, landmarks, lengths, tuple(texts), labels, vocabulary, tuple(speakers), tuple(names), fps)

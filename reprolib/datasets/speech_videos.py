@@ -1,0 +1,148 @@
+"""From video files to aligned clips: reading, dlib's landmarks (cached), and who speaks."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from reprolib.datasets import landmarks
+from reprolib.datasets.speech import SpeechSet, align, gathered
+from reprolib.datasets.talking_mouths import speakers as clusters
+from reprolib.errors import UserError
+from reprolib.paths import CACHE
+
+FPS = 25.0  # of LRW, LRS2, LRS3 and GRID
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A video file and what is said in it; speaker None where the dataset does not tell."""
+
+    video: Path
+    text: str
+    speaker: str | None
+    name: str
+
+
+def drawn(utterances: Sequence[Utterance], *, count: int | None, seed: int) -> list[Utterance]:
+    """`count` of the utterances, drawn with `seed`, in their order; None: all. UserError if there are fewer."""
+    if count is None:
+        return list(utterances)
+    if not 1 <= count <= len(utterances):
+        raise UserError(f"{count} clips are asked for, but there are {len(utterances)}: ask for 1 to so many")
+    chosen = np.random.default_rng(seed).permutation(len(utterances))[:count]
+    return [utterances[i] for i in sorted(chosen.tolist())]
+
+
+def read_clip(video: Path) -> np.ndarray:
+    """All frames of a video, uint8 (T, H, W, 3) RGB; UserError if it cannot be decoded."""
+    capture = cv2.VideoCapture(str(video))
+    frames = []
+    try:
+        while True:
+            good, frame = capture.read()
+            if not good:
+                break
+            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+    finally:
+        capture.release()
+    if not frames:
+        raise UserError(f"{video} should be a video, but no frame of it can be decoded: copy this file again")
+    return np.stack(frames)
+
+
+def load(
+    utterances: Sequence[Utterance],
+    *,
+    corpus: str,
+    size: int,
+    frames: int | None = None,
+    vocabulary: tuple[str, ...] = (),
+    fps: float = FPS,
+    progress: bool = True,
+) -> SpeechSet:
+    """The clips of `utterances` as a set with frames of `size` × `size` pixels, aligned by dlib's landmarks.
+
+    `frames`: only so many in the middle of each clip. Clips without a face are left out, with a warning. Landmarks are
+    kept in the project's cache, clip by clip, under the name of the `corpus`; pictures never are. Speakers whom the
+    dataset does not tell are clusters of face embeddings. UserError if dlib is missing, a video unreadable, shorter
+    than `frames`, a text empty, or no clip shows a face.
+    """
+    for one in utterances:
+        if not one.text.strip():
+            raise UserError(f"{one.video} should have a transcript, but it is empty: leave this clip out")
+    clips, kept, embeddings, without = [], [], [], []
+    for one in tqdm(utterances, f"clips of {corpus}", disable=not progress):
+        shown = read_clip(one.video)
+        if frames is not None and len(shown) < frames:
+            raise UserError(
+                f"{one.video} should have {frames} frames or more, found {len(shown)}: ask for fewer frames or "
+                "copy this clip again"
+            )
+        points, embedding = _tracked(one, shown, corpus)
+        start = 0 if frames is None else (len(shown) - frames) // 2
+        window = slice(start, start + (frames or len(shown)))
+        if not np.isfinite(points[window]).all(axis=(1, 2)).any():
+            without.append(one.name)
+            continue
+        clips.append(align(shown[window], points[window], size))
+        kept.append(one)
+        embeddings.append(embedding)
+    if not clips:
+        raise UserError(
+            f"{len(utterances)} clips of {corpus} should show a face, but dlib finds none in any of them: "
+            "check that the data root holds the right videos"
+        )
+    if without:
+        some = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
+        warnings.warn(
+            f"{len(without)} of {len(utterances)} clips of {corpus} show no face and are left out: {some}",
+            stacklevel=2,
+        )
+    return gathered(
+        clips,
+        texts=tuple(one.text for one in kept),
+        speakers=_speakers(kept, embeddings),
+        names=tuple(one.name for one in kept),
+        fps=fps,
+        vocabulary=vocabulary,
+    )
+
+
+def _speakers(utterances: Sequence[Utterance], embeddings: Sequence[np.ndarray]) -> tuple[str, ...]:
+    unknown = [i for i, one in enumerate(utterances) if one.speaker is None]
+    names = [one.speaker for one in utterances]
+    if unknown:
+        for i, number in zip(unknown, clusters(np.stack([embeddings[i] for i in unknown])), strict=True):
+            names[i] = f"speaker-{number:02d}"
+    return tuple(names)
+
+
+def _tracked(one: Utterance, shown: np.ndarray, corpus: str) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks float32 (T, 68, 2) in pixels of the video, NaN without a face, and the embedding (128,) or (0,)."""
+    settings = repr(("speech-1", one.name, one.video.stat().st_size, one.speaker is None))
+    stored = CACHE / "speech" / corpus / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz"
+    if stored.is_file():
+        with np.load(stored) as kept:
+            return kept["landmarks"], kept["embedding"]
+    points = landmarks.track(shown)
+    seen = np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
+    embedding = np.empty(0, np.float32)
+    if one.speaker is None and len(seen):
+        embedding = landmarks.embed(shown[seen[0]], points[seen[0]])
+    landmarks.save_arrays(stored, landmarks=points, embedding=embedding)
+    return points, embedding
+
+
+def sample(utterances: Sequence[Utterance], *, count: int = 8) -> str:
+    """A few clips spread over all of them, decoded: "8 decoded, 25–75 frames"; UserError if one is unreadable."""
+    chosen = utterances[:: max(1, len(utterances) // count)][:count]
+    lengths = [len(read_clip(one.video)) for one in chosen]
+    return f"{len(chosen)} decoded, {min(lengths)}–{max(lengths)} frames"

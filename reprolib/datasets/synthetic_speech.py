@@ -1,0 +1,198 @@
+"""Words and sentences spoken by faces from facesynth: lower faces, with landmarks.
+
+Two words whose phonemes have the same visemes (homophenes: pat, bat, mat) are equal on these lips, as they are nearly
+so on real ones: no lipreader can tell them apart, and a closed set that holds them has an accuracy below 100 % that
+none can pass. Rates, co-articulation and faces vary; every speaker says several clips. As in LRW, a word is cut out of
+speech: what is said before and after it is seen, too. Landmarks err a little, as a tracker's do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from filelock import FileLock
+from tqdm import tqdm
+
+from reprolib.datasets import landmarks
+from reprolib.datasets.facesynth import LEXICON, Delivery, FaceOptions, speak_closely, viseme_classes
+from reprolib.datasets.facesynth.speech import timeline
+from reprolib.datasets.speech import SpeechSet, alignment, gathered, jitter
+from reprolib.errors import UserError
+from reprolib.paths import CACHE
+
+SHIFT = 0.04  # seconds that a word is off the middle of its clip, at most: a frame
+TRACKER = 0.004  # of a landmark's error as a share of the picture: 0.25 pixels of 64
+_KNOWN = tuple(sorted(LEXICON))
+RENDERING = 1  # raise when the same arguments give other pictures
+SPEAKERS = FaceOptions(
+    yaw=(-30.0, 30.0), pitch=(-12.0, 12.0), roll=(-15.0, 15.0), beard=0.15, makeup=0.3, low_light=0.03,
+    side_light=0.15, blur=0.1, noise=0.2, jpeg=0.3, low_resolution=0.05, camera_strength=0.6,
+)  # fmt: skip
+
+# Each line has as many words that others of the vocabulary look like (left) as words that look like none (right), so
+# that about half of any beginning stands in a group of homophenes.
+_LINES = """
+pat bat | place water
+choose june shoes | five today room
+fan van | people four
+bear pear | young again
+two do new | blue house rain
+park mark bark | change world three
+feel veal | good open
+right rise | never join
+coat goat | weather small
+one what word | away seven many
+pin bin meat | shape red slow
+leaf leave | home green
+peach beach | over yes
+moat boat | think please
+in it | large food
+know so | thing time
+few view | game boy
+white wine | life show
+moon put | sun well
+chair share | fear zero
+"""
+VOCABULARY: tuple[str, ...] = tuple(_LINES.replace("|", " ").split())
+
+# As the GRID corpus has them, without its letters, which the lexicon has not.
+COMMANDS = ("bin", "lay", "place", "set")
+COLOURS = ("blue", "green", "red", "white")
+PREPOSITIONS = ("at", "by", "in", "with")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+ADVERBS = ("again", "now", "please", "soon")
+GRAMMAR = (COMMANDS, COLOURS, PREPOSITIONS, DIGITS, ADVERBS)
+SHORT_GRAMMAR = (COMMANDS, COLOURS, DIGITS)
+
+
+def viseme_class_of(vocabulary: Sequence[str]) -> np.ndarray:
+    """int64 (words,): a number for each word, the same for words that look the same on the lips, in order of rise.
+
+    UserError for a word that facesynth's lexicon has not.
+    """
+    numbers: dict[tuple[str, ...], int] = {}
+    return np.array([numbers.setdefault(viseme_classes(word.lower()), len(numbers)) for word in vocabulary], np.int64)
+
+
+def words(
+    seed: int,
+    count: int,
+    *,
+    vocabulary: Sequence[str],
+    frames: int,
+    size: int,
+    speakers: int,
+    first: int = 0,
+    fps: float = 25,
+    tracker: float = TRACKER,
+    progress: bool = True,
+) -> SpeechSet:
+    """Clips `first` … `first + count − 1` of the endless series `seed`: one word of `vocabulary` each, in its middle.
+
+    Clips go round the speakers, and every speaker goes through the vocabulary, so that words are as frequent as each
+    other and nobody says one twice before having said all. All clips have `frames` frames; a word that would not fit
+    is spoken faster. Before and after it another word of the lexicon begins or ends. `tracker`: standard deviation of
+    the landmarks' error as a share of `size`; 0: exact. Finished sets are kept in the project's cache.
+    """
+    vocabulary = tuple(word.upper() for word in vocabulary)
+    _sensible(count, speakers)
+    if not vocabulary:
+        raise UserError("a set of words needs a vocabulary of one word or more, but it is empty: name some words")
+    indices = range(first, first + count)
+    texts = [vocabulary[(i // speakers + i % speakers) % len(vocabulary)] for i in indices]
+    plan = [(i, text, frames, _cut_out(seed, i, i % speakers)) for i, text in zip(indices, texts, strict=True)]
+    return _spoken(
+        seed, plan, size=size, speakers=speakers, fps=fps, vocabulary=vocabulary, tracker=tracker, progress=progress
+    )
+
+
+def sentences(
+    seed: int,
+    count: int,
+    *,
+    grammar: Sequence[Sequence[str]],
+    size: int,
+    speakers: int,
+    first: int = 0,
+    fps: float = 25,
+    tracker: float = TRACKER,
+    progress: bool = True,
+) -> SpeechSet:
+    """Clips `first` … `first + count − 1` of the endless series `seed`: one word of each slot of `grammar` in turn.
+
+    Clips go round the speakers; they last as long as the sentence takes and 0.28 s more. `tracker` as in `words`.
+    Finished sets are kept in the project's cache.
+    """
+    _sensible(count, speakers)
+    if not grammar or not all(grammar):
+        raise UserError("a grammar needs one word or more in each of its slots, but one has none: fill it")
+    plan = []
+    for i in range(first, first + count):
+        rng = np.random.default_rng((seed, i, 31))
+        said = [slot[rng.integers(len(slot))] for slot in grammar]
+        pace = _pace(seed, i % speakers, i)
+        # facesynth varies the tempo by 15 % around the pace
+        length = timeline(tuple(word.lower() for word in said), tempo=0.85 * pace)[2][-1][1]
+        plan.append((i, " ".join(said).upper(), math.ceil((length + 0.28) * fps), Delivery(pace=pace)))
+    return _spoken(seed, plan, size=size, speakers=speakers, fps=fps, vocabulary=(), tracker=tracker, progress=progress)
+
+
+def _sensible(count: int, speakers: int) -> None:
+    if count < 1 or speakers < 1:
+        raise UserError(
+            f"a set needs at least one clip and one speaker, found {count} clips of {speakers} speakers: ask for more"
+        )
+
+
+def _pace(seed: int, speaker: int, index: int) -> float:
+    """How fast this speaker speaks in this clip; 1 is the lexicon's own rate."""
+    own = np.random.default_rng((seed, speaker, 32)).uniform(0.85, 1.2)
+    return float(own * np.random.default_rng((seed, index, 33)).uniform(0.93, 1.07))
+
+
+def _cut_out(seed: int, index: int, speaker: int) -> Delivery:
+    """A word in the midst of speech."""
+    rng = np.random.default_rng((seed, index, 34))
+    before, after = (_KNOWN[k] for k in rng.integers(len(_KNOWN), size=2))
+    return Delivery(
+        pace=_pace(seed, speaker, index), shift=float(rng.uniform(-SHIFT, SHIFT)), before=(before,), after=(after,)
+    )
+
+
+def _spoken(seed, plan, *, size, speakers, fps, vocabulary, tracker, progress) -> SpeechSet:
+    """The set of `plan`: (index, text, frames, delivery) of every clip; rendered once, then read from the cache."""
+    indices, texts, lengths, _ = zip(*plan, strict=True)
+    settings = repr(("synthetic_speech", RENDERING, seed, plan, size, speakers, fps, SPEAKERS))
+    stored = CACHE / "synthetic_speech" / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz"
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    # of several processes that want the same set one renders it
+    with FileLock(stored.with_suffix(".lock")):
+        if not stored.is_file():
+            made = [
+                speak_closely(
+                    text, seed, index, frame=lambda points: alignment(points, size), frames=length, fps=fps,
+                    size=size, how=how, options=SPEAKERS, person=index % speakers,
+                )
+                for index, text, length, how in tqdm(plan, "synthetic speech", disable=not progress)
+            ]  # fmt: skip
+            frames, points = (np.concatenate(parts) for parts in zip(*made, strict=True))
+            landmarks.save_arrays(stored, frames=frames, landmarks=points)
+    with np.load(stored) as kept:
+        ends = np.cumsum(lengths)[:-1]
+        exact = np.split(kept["landmarks"], ends)
+        found = [
+            jitter(points, tracker * size, np.random.default_rng((seed, index, 35)))
+            for index, points in zip(indices, exact, strict=True)
+        ]
+        clips = list(zip(np.split(kept["frames"], ends), found, strict=True))
+    return gathered(
+        clips,
+        texts=texts,
+        speakers=tuple(f"person-{index % speakers}" for index in indices),
+        names=tuple(f"facesynth-{seed}-{index}" for index in indices),
+        fps=fps,
+        vocabulary=vocabulary,
+    )

@@ -1,0 +1,403 @@
+"""From sheng2021's records to its tables, claims, questions and exactly checkable facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from reprolib import comparisons, report
+from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summary
+from reprolib.datasets.characters import ENGLISH, Tokeniser
+from reprolib.models import c3d_resnet18, complexity, local_stream
+from reprolib.models.asst_gcn import ASSTGCN
+from reprolib.models.c3d_resnet18 import C3DResNet18
+from reprolib.models.landmark_patches import LRLP25, LRLP38
+from reprolib.models.lip_transformer import TransformerCTC, TransformerSeq2Seq
+from reprolib.models.local_stream import LCFE, LMFE
+from reprolib.models.ms_tcn import MSTCN
+from reprolib.records import Arrays, by_row
+from reprolib.statistics import Interval, paired_bootstrap
+from reprolib.studies.sheng2021 import settings as s
+from reprolib.studies.sheng2021.plan import trials
+from reprolib.studies.sheng2021.scores import ARRAY_OF, score_of
+from reprolib.training import warmup_rate
+from reprolib.trials import Record, RunStore
+
+PER_UTTERANCE = {"CER, mean of utterances": "cer_utterance", "WER, mean of utterances": "wer_utterance"}
+EXTRA_WORDS = {"Acc": "accuracy"} | s.HOMOPHENES
+STATISTICS = {"clips": "clips_{}", "words": "words_{}", "different words": "vocabulary_{}", "speakers": "speakers_{}"}
+
+
+def records_of(parameters: s.Parameters, store: RunStore) -> dict[str, list[Record]]:
+    """Row → its finished records, one a seed, of exactly the trials that these parameters ask for."""
+    return by_row(trials(parameters), store)
+
+
+# --- tables ------------------------------------------------------------------------------------------
+
+
+def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]:
+    """Every table of the paper with ours beside it, and four that go beyond it ("extra A" to "extra D")."""
+    records, plan = records_of(parameters, store), trials(parameters)
+
+    def rows(place: str) -> dict[str, list[Record]]:
+        return {name: records.get(name, []) for name in dict.fromkeys(t.name for t in plan[place])}
+
+    made = {
+        "table 1": lambda _: dimensions("table 1"),
+        "table 2": lambda _: dimensions("table 2"),
+        "table 3": _statistics,
+        "table 4": lambda shown: _both_tasks(shown, _sentence_columns(parameters)),
+        "table 5": lambda shown: _beside("5", shown, s.WORDS | s.HOMOPHENES | s.COST),
+        "table 6": lambda shown: _beside("6", shown, s.WORDS | s.HOMOPHENES | s.COST),
+        "table 7": lambda shown: _beside("7", shown, _sentence_columns(parameters) | PER_UTTERANCE | s.COST),
+        "table 7b": lambda shown: decoding(shown[s.TWO_S], store),
+        "extra A": lambda shown: summary(scores(shown, EXTRA_WORDS | s.COST)),
+        "extra B": lambda shown: summary(scores(shown, EXTRA_WORDS)),
+        "extra C": lambda shown: summary(scores(shown, EXTRA_WORDS | {"best without context": "ceiling"})),
+        "extra D": lambda shown: summary(scores(shown, EXTRA_WORDS | s.COST)),
+    }
+    return {place: make(rows(place)) for place, make in made.items() if place in plan}
+
+
+def _sentence_columns(parameters: s.Parameters) -> dict[str, str]:
+    """Our one set of sentences stands beside both of the paper's, unless it is one of them."""
+    if parameters.data == "paper":
+        return {name: score for name, score in s.SENTENCES.items() if name.lower().startswith(parameters.sentences)}
+    return s.SENTENCES
+
+
+def _beside(table: str, rows: Rows, columns: Mapping[str, str]) -> pd.DataFrame:
+    printed = _printed(table, rows)
+    ours = report.summarise(scores(printed, columns), by="row")
+    return report.beside_published(ours.reindex(list(printed)), report.published("sheng2021", table))
+
+
+def _both_tasks(rows: Rows, sentence_columns: Mapping[str, str]) -> pd.DataFrame:
+    """Table IV: one line for a front end, its words and its sentences."""
+    words = {name: of_seeds for name, of_seeds in rows.items() if name not in s.PRINTED_AS["4"]}
+    sentences = {name: of_seeds for name, of_seeds in rows.items() if name in s.PRINTED_AS["4"]}
+    lines = pd.concat(
+        [
+            scores(words, s.WORDS | s.HOMOPHENES | s.COST),
+            scores(_printed("4", sentences), dict(sentence_columns) | PER_UTTERANCE),
+        ]
+    )
+    ours = report.summarise(lines, by="row").reindex([s.TWO, s.GLOBAL, s.LOCAL])
+    return report.beside_published(ours, report.published("sheng2021", "4"))
+
+
+def _printed(table: str, rows: Rows) -> dict[str, list[Record]]:
+    names = s.PRINTED_AS.get(table, {})
+    return {names.get(name, name): list(of_seeds) for name, of_seeds in rows.items()}
+
+
+def _statistics(rows: Rows) -> pd.DataFrame:
+    """Table III: the paper's sets, then ours."""
+    paper = report.published("sheng2021", "3").map("{:,.0f}".format)
+    paper["Speakers"] = report.ABSENT
+    names = dict(zip(STATISTICS, paper.columns, strict=True))
+    ours = {}
+    for task, row in (("words", s.GLOBAL), ("sentences", s.GLOBAL_S)):
+        for part in ("training", "test"):
+            of_row = rows.get(row, [])
+            ours[f"ours, {task}, {part}"] = {
+                names[label]: f"{of_row[0].metrics[metric.format(part)]:,.0f}" if of_row else report.NOT_DONE
+                for label, metric in STATISTICS.items()
+            }
+    if s.GLOBAL not in rows:
+        ours = {name: line for name, line in ours.items() if "sentences" in name}
+    return pd.concat([paper, pd.DataFrame(ours).T])
+
+
+def decoding(of_seeds: list[Record], store: RunStore) -> pd.DataFrame:
+    """The best hypothesis after each step of the beam search, of the first seed's example; empty if not done."""
+    if not of_seeds:
+        return pd.DataFrame({"decoded string": []})
+    kept = store.arrays(of_seeds[0])
+    if "hypotheses" not in kept:  # what real people said is shown nowhere
+        return pd.DataFrame({"decoded string": []})
+    lines = [str(text) for text in kept["hypotheses"]]
+    index = [f"{step:02d}" for step in range(1, len(lines) + 1)]
+    return pd.DataFrame({"decoded string": [*lines, str(kept["reference"])]}, index=[*index, "ground truth"])
+
+
+# --- dimensions, Tables I and II ------------------------------------------------------------------------
+
+FRAMES, CROP, PATCH = 29, 112, 32  # of LRW
+PRINTED_OUTPUTS = {
+    "table 1": ("T × 64 × H/4 × W/4", "T × 64 × H/4 × W/4", "T × 64 × H/4 × W/4", "T × 128 × H/8 × W/8",
+                "T × 256 × H/16 × W/16", "T × 512 × H/32 × W/32", "T × 512 × 1 × 1"),
+    "table 2": ("T × 64 × H/4 × W/4", "T × 64 × H/4 × W/4", "T × 128 × H/8 × W/8", "T × 256 × H/16 × W/16", "T × 256"),
+}  # fmt: skip
+
+
+def dimensions(place: str) -> pd.DataFrame:
+    """Table I or II: what each line puts out, as printed and as our modules compute it."""
+    with torch.device("meta"):
+        if place == "table 1":
+            stages, found = c3d_resnet18.STAGES, _outputs(C3DResNet18(), c3d_resnet18.STAGES, (1, FRAMES, CROP, CROP))
+        else:
+            stages, found = local_stream.STAGES, _outputs(LMFE(), local_stream.STAGES, (1, 1, FRAMES, PATCH, PATCH))
+    lines = {
+        name: {"paper": printed, "ours": " × ".join(map(str, found[module]))}
+        for (name, module), printed in zip(stages.items(), PRINTED_OUTPUTS[place], strict=True)
+    }
+    return pd.DataFrame(lines).T
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, stages: Mapping[str, str], shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Module → shape of its output, while `model` runs on zeros of `shape`."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name in stages.values():
+        model.get_submodule(name).register_forward_hook(
+            lambda _module, _inputs, output, name=name: found.update({name: tuple(output.shape)})
+        )
+    model.eval()(torch.zeros(shape))
+    return found
+
+
+# --- claims ------------------------------------------------------------------------------------------
+
+
+def _words(id: str, statement: str, place: str, a: str, b: str, effect: float | None, **more) -> Comparison:
+    score = more.pop("score", "accuracy")
+    return Comparison(id, statement, place, a, b, score, effect, of_a=ARRAY_OF[score], of_b=ARRAY_OF[score], **more)
+
+
+def _sentences(id: str, statement: str, place: str, a: str, b: str, effect: float | None, **more) -> Comparison:
+    return _words(id, statement, place, a, b, effect, **{"score": "wer"} | more)
+
+
+CLAIMS = (
+    _words("two-streams", "Two streams read words better than the global stream alone.",
+           "Table IV", s.TWO, s.GLOBAL, 85.7 - 85.3),
+    _words("two-local", "…than the local stream alone.", "Table IV", s.TWO, s.LOCAL, 85.7 - 82.6),
+    _words("global-local", "The global stream alone reads words slightly better than the local one.",
+           "Table IV", s.GLOBAL, s.LOCAL, 85.3 - 82.6),
+    _words("semantic", "Without the semantic graph A^se words are read worse.",
+           "Table V", s.NO_SEMANTIC, s.LOCAL, 79.1 - 82.6),
+    _words("attention", "Without the attention graph A^st words are read worse.",
+           "Table V", s.NO_ATTENTION, s.LOCAL, 78.3 - 82.6),
+    _words("lmfe", "Without local motion (LMFE) words are read worse.", "Table V", s.NO_LMFE, s.LOCAL, 60.7 - 82.6),
+    _words("lcfe", "Without coordinates (LCFE) words are read worse.", "Table V", s.NO_LCFE, s.LOCAL, 75.9 - 82.6),
+    _words("motion-coordinates", "Local motion alone is better than coordinates alone.",
+           "Table V", s.NO_LCFE, s.NO_LMFE, 75.9 - 60.7),
+    _words("encoding", "Without semantic encoding words are read worse.",
+           "Table V", s.NO_ENCODING, s.LOCAL, 79.7 - 82.6),
+    _words("contour", "Without the contour of the face (25 points) words are read worse.",
+           "Table V", s.SPARSE, s.LOCAL, 75.4 - 82.6),
+    _words("mstcn", "MS-TCN is a better back end than a BLSTM.", "Table VI", s.GLOBAL, s.BLSTM, 85.3 - 83.0),
+    _words("flow", "Two streams with landmarks are better than two with optical flow.",
+           "Table VI", s.TWO, s.FLOW, 85.7 - 84.1),
+    _words("mt", "…than MT.", "Table VI", s.TWO, s.MT, 85.7 - 61.1),
+    _words("was", "…than WAS.", "Table VI", s.TWO, s.WAS, 85.7 - 76.2),
+)  # fmt: skip
+
+
+def _sentence_claims(parameters: s.Parameters) -> tuple[Comparison, ...]:
+    """Claims of sentences; the published effects are those of the set at hand, and LRS3's on substitute data."""
+    lrs2 = parameters.data == "paper" and parameters.sentences == "lrs2"
+    cer, wer, local, ctc, zhang = (
+        (36.2 - 40.1, 55.7 - 58.7, 55.7 - 61.6, 55.7 - 65.0, 55.7 - 51.7) if lrs2
+        else (42.9 - 48.1, 62.7 - 68.8, 62.7 - 73.5, 62.7 - 74.7, 62.7 - 60.1)
+    )  # fmt: skip
+    return (
+        _sentences("two-cer", "Two streams lower the CER of the global stream.",
+                   "Table IV", s.TWO_S, s.GLOBAL_S, cer, score="cer"),
+        _sentences("two-wer", "Two streams lower the WER of the global stream.",
+                   "Table IV", s.TWO_S, s.GLOBAL_S, wer),
+        _sentences("two-local-wer", "Two streams lower the WER of the local stream.",
+                   "Table IV", s.TWO_S, s.LOCAL_S, local),
+        _sentences("was-wer", "Two streams have a lower WER than WAS.", "Table VII", s.TWO_S, s.WAS_S, 55.7 - 70.4),
+        _sentences("ctc-wer", "Two streams have a lower WER than TM-CTC.", "Table VII", s.TWO_S, s.CTC, ctc),
+        # the table contradicts the sentence: its Zhang et al. is better
+        _sentences("zhang-wer", "The method outperforms the state of the art on sentences (Zhang et al.).",
+                   "abstract, Table VII", s.TWO_S, s.TF, zhang, sign=-1),
+    )  # fmt: skip
+
+
+# What the paper leaves open; answered with intervals, without a verdict.
+QUESTIONS = (
+    _words("contours", "Do contours add to appearance? Two streams against the global one, viseme classes.",
+           "Table IV", s.TWO, s.GLOBAL, None, score="viseme_accuracy"),
+    _words("as-long", "Do two streams gain from their further epochs? Against the global one trained as long.",
+           "extra A", s.TWO, s.GLOBAL_LONGER, None),
+    _words("as-long-local", "…against the local one trained as long.", "extra A", s.TWO, s.LOCAL_LONGER, None),
+    _words("plain", "Are two graphs needed? The full model against plain multi-head attention.",
+           "extra A", s.LOCAL, s.ATTENTION, None),
+    _words("no-graph", "…against no graph at all.", "extra A", s.LOCAL, s.NO_GRAPH, None),
+    _words("semantic-alone", "A^se alone against no graph.", "extra A", s.NO_ATTENTION, s.NO_GRAPH, None),
+    _words("attention-alone", "A^st alone against no graph.", "extra A", s.NO_SEMANTIC, s.NO_GRAPH, None),
+    _words("sum", "Subgraphs concatenated (Fig. 3) against summed (Eq. 4)?", "extra A", s.LOCAL, s.SUMMED, None),
+    _words("chin", "Which 25 points? Mouth and chin against nose and mouth.", "extra A", s.CHIN, s.SPARSE, None),
+    _words("shuffled", "Does anything leak? Shuffled labels against always one word.",
+           "extra C", s.SHUFFLED, s.MAJORITY, None),
+    _words("masks", "Does a fine-grained lip mask as a further channel help the global stream?",
+           "extra D", s.MASKED, s.GLOBAL, None),
+    _sentences("tf", "What does the TF block change over the baseline's transformer?",
+               "Table VII", s.TF, s.GLOBAL_S, None),
+    _sentences("ctc", "Is CTC worse than seq2seq on the same features?", "Table VII", s.CTC, s.GLOBAL_S, None),
+)  # fmt: skip
+
+
+def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
+    """The paper's claims with our paired effects (bootstrap over seeds and speakers) and verdicts."""
+    records, arrays = records_of(parameters, store), Arrays(store)
+    asked = (*CLAIMS, *_sentence_claims(parameters))
+    found = [(c, _compare(c, records, arrays)) for c in asked]
+    found += [_word_specific(records, arrays), _layer_specific(records, arrays)]
+    return [claim(c, effect, records, study="sheng2021", parameters=parameters) for c, effect in found]
+
+
+def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
+    """Our own questions: effect with its 95 % interval, one row each."""
+    records, arrays = records_of(parameters, store), Arrays(store)
+    noise = [
+        _words("noise", f"What does noise of {jitter:g} px in the landmarks cost? {row}.",
+               "extra B", s.jittered(row, jitter), row, None)
+        for row in s.JITTERED for jitter in parameters.jitters
+    ]  # fmt: skip
+    asked = (*QUESTIONS, *noise)
+    found = [_compare(c, records, arrays) for c in asked]
+    answered = comparisons.answers(asked, found, "accuracy (WER for sentences), 95 % interval")
+    speaker, effect = _speaker_or_word(records, arrays)
+    return pd.concat([answered, comparisons.answers([speaker], [effect], answered.columns[0])])
+
+
+def _compare(c: Comparison, records: Rows, arrays: Arrays) -> Interval | None:
+    return compare(c, records, arrays, score_of(c.score), groups="speakers")
+
+
+def _distances(records: Rows, arrays: Arrays, columns: tuple[int, int]) -> Interval | None:
+    """Mean difference of two columns of `scores.graph_distances`, over the clips that have both."""
+    of_seeds = records.get(s.LOCAL, [])
+    if not of_seeds:
+        return None
+    apart = arrays(of_seeds, "graph_distances").astype(np.float64)[..., list(columns)]
+    there = np.isfinite(apart).all(axis=(0, 2))
+    if not there.any():
+        return None
+    speakers = arrays(of_seeds[:1], "speakers")[0][there]
+    return paired_bootstrap(100 * apart[:, there, 0], 100 * apart[:, there, 1], groups=speakers)
+
+
+def _word_specific(records: Rows, arrays: Arrays) -> tuple[Comparison, Interval | None]:
+    """Figure 8: graphs of one word by different speakers are closer than those of different words."""
+    c = _words("word-specific", "Attention graphs of one word are alike, those of different words are not: distance "
+               "within less distance between, of different speakers.", "Figure 8", s.LOCAL, s.LOCAL, None,
+               sign=-1, unit="% of the mean distance")  # fmt: skip
+    return c, _distances(records, arrays, (0, 2))
+
+
+def _speaker_or_word(records: Rows, arrays: Arrays) -> tuple[Comparison, Interval | None]:
+    c = _words("speaker-specific", "Do attention graphs follow the word or the speaker? Distance of one word by "
+               "different speakers less that of different words by one speaker.", "Figure 8", s.LOCAL, s.LOCAL, None,
+               unit="% of the mean distance")  # fmt: skip
+    return c, _distances(records, arrays, (0, 1))
+
+
+def _layer_specific(records: Rows, arrays: Arrays) -> tuple[Comparison, Interval | None]:
+    """Figure 7: a layer's semantic graph is closer to the same layer's of other seeds than to other layers'.
+
+    Distances between graphs averaged over their subgraphs, whose order means nothing; one item is one layer.
+    """
+    c = _words("layer-specific", "Semantic graphs are specific to their layer: distance to other layers less distance "
+               "to the same layer, of trainings with other seeds.", "Figure 7", s.LOCAL, s.LOCAL, None,
+               sign=1, unit="% of the mean distance")  # fmt: skip
+    of_seeds = records.get(s.LOCAL, [])
+    if len(of_seeds) < 2:
+        return c, None
+    graphs = arrays(of_seeds, "semantic").astype(np.float64)  # (seeds, layers, K, K)
+    seeds, layers = graphs.shape[:2]
+    flat = graphs.reshape(seeds, layers, -1)
+    apart = np.linalg.norm(flat[:, :, None, None] - flat[None, None], axis=-1)  # (seeds, layers, seeds, layers)
+    other_seed = ~np.eye(seeds, dtype=bool)[:, None, :, None]
+    same_layer = np.eye(layers, dtype=bool)[None, :, None, :]
+    apart = 100 * apart / apart[np.broadcast_to(other_seed, apart.shape)].mean()
+    same = (apart * (other_seed & same_layer)).sum((2, 3)) / (seeds - 1)
+    different = (apart * (other_seed & ~same_layer)).sum((2, 3)) / ((seeds - 1) * max(layers - 1, 1))
+    return c, paired_bootstrap(different, same)
+
+
+# --- homophenes ----------------------------------------------------------------------------------------
+
+
+def homophenes(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
+    """Accuracy of words in homophene groups, of their viseme classes, and of words that look like no other."""
+    records, arrays = records_of(parameters, store), Arrays(store)
+    lines = {}
+    for name in (s.TWO, s.GLOBAL, s.LOCAL):
+        if name not in records:
+            continue
+        correct = 100 * arrays(records[name], "correct").mean(0)  # (N, 2)
+        labels, visemes = (arrays(records[name][:1], array)[0] for array in ("labels", "visemes"))
+        shared = np.bincount(visemes)[visemes[labels]] > 1
+        lines[name] = {
+            "words with homophenes": f"{correct[shared, 0].mean():.1f}",
+            "…their viseme classes": f"{correct[shared, 1].mean():.1f}",
+            "words without": f"{correct[~shared, 0].mean():.1f}",
+        }
+    return pd.DataFrame(lines).T
+
+
+# --- facts -------------------------------------------------------------------------------------------
+
+
+def fidelity() -> list[report.Fact]:
+    """Sizes (Tables I and II, Sec. III) and parameters of the networks at the paper's width."""
+    with torch.device("meta"):
+        whole = _outputs(C3DResNet18(), c3d_resnet18.STAGES, (1, FRAMES, CROP, CROP))
+        patches = _outputs(LMFE(), local_stream.STAGES, (1, 1, FRAMES, PATCH, PATCH))
+        six = [ASSTGCN(ffn=ffn) for ffn in (2048, 512)]
+        seq2seq, ctc = TransformerSeq2Seq(512, 39), TransformerCTC(512, 39)
+        counted = {
+            "parameters of C3D-ResNet18, ReLU": ("11,182,784", C3DResNet18()),
+            "parameters of C3D-ResNet18, PReLU": ("11,186,688", C3DResNet18(activation="prelu")),
+            "parameters of LMFE": ("385,216", LMFE()),
+            "parameters of LCFE": ("2,816", LCFE()),
+        }
+        in_millions = {
+            "parameters of MS-TCN, 512 in, 4 blocks (M)": ("25.19", MSTCN(512, 500, blocks=(1, 2, 4, 8))),
+            "parameters of MS-TCN, 512 in, 3 blocks (M)": ("18.69", MSTCN(512, 500)),
+            "parameters of MS-TCN, 1024 in, 3 blocks (M)": ("21.05", MSTCN(1024, 500)),
+            "parameters of TM-CTC (M)": ("37.85", ctc),
+        }
+        layers = (seq2seq.encoder, seq2seq.decoder)
+    sides = (("Conv3d", "56", whole["stem.convolution"]), ("MaxPool3d", "28", whole["stem.pool"]),
+             ("64", "28", whole["stages.0"]), ("128", "14", whole["stages.1"]), ("256", "7", whole["stages.2"]),
+             ("512", "4", whole["stages.3"]))  # fmt: skip
+    facts = [
+        *(report.fact("sheng2021", f"Table I, side of the output of {n}", side, shape[-1]) for n, side, shape in sides),
+        report.fact("sheng2021", "Table I, channels of the last map", "512", whole["average"][1]),
+        *(report.fact("sheng2021", f"Table II, side of the output of {name}", side, patches[module][-1])
+          for name, side, module in (("Conv3d", "16", "stem.convolution"), ("MaxPool3d", "8", "stem.pool"),
+                                     ("Conv3d 128", "4", "second"), ("Conv3d 256", "2", "third"))),
+        report.fact("sheng2021", "Table II, features of a patch", "256", patches["average"][1]),
+        report.fact("sheng2021", "LRLPs", "38", len(LRLP38)),
+        report.fact("sheng2021", "sparse LRLPs", "25", len(LRLP25)),
+        report.fact("sheng2021", "graph layers", "6", len(six[0].layers)),
+        report.fact("sheng2021", "subgraphs of a layer", "8", six[0].layers[0].subgraphs),
+        report.fact("sheng2021", "outputs of the decoder", "39", Tokeniser(ENGLISH).outputs),
+    ]  # fmt: skip
+    facts += [report.fact("sheng2021", name, stated, complexity.parameters(m)) for name, (stated, m) in counted.items()]
+    facts += [
+        report.fact("sheng2021", name, stated, complexity.parameters(model) / 1e6)
+        for name, (stated, model) in in_millions.items()
+    ]
+    for ffn, stated, model in ((2048, "17.39", six[0]), (512, "7.94", six[1])):
+        norms = sum(complexity.parameters(m) for m in model.modules() if isinstance(m, nn.LayerNorm))
+        name = f"parameters of six graph layers without norms, FFN {ffn} (M)"
+        facts.append(report.fact("sheng2021", name, stated, (complexity.parameters(model) - norms) / 1e6))
+    standard = sum(map(complexity.parameters, layers)) / 1e6
+    rate = warmup_rate(4000, width=512, factor=1.0, warmup=4000)
+    return [
+        *facts,
+        report.fact("sheng2021", "parameters of six encoder and six decoder layers (M)", "44.1", standard),
+        report.fact("sheng2021", "Eq. 7, highest rate for 512 and 4000 steps (1e-4)", "7.0", 1e4 * rate),
+    ]

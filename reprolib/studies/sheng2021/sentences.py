@@ -1,0 +1,257 @@
+"""The sentence task of sheng2021: a back end on frozen features of the words' front end, then both together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from reprolib.datasets.characters import ENGLISH, IGNORED, Tokeniser
+from reprolib.datasets.speech import SpeechSet
+from reprolib.models.beam_search import beam_search
+from reprolib.models.lip_transformer import ctc_loss, ctc_prefix_beam
+from reprolib.studies.sheng2021 import data as clips_of
+from reprolib.studies.sheng2021 import settings as s
+from reprolib.studies.sheng2021.data import Views
+from reprolib.studies.sheng2021.networks import INPUTS, Reader, SentenceReader, build_back_end
+from reprolib.studies.sheng2021.plan import local_stream, words
+from reprolib.studies.sheng2021.scores import rates, sentence_metrics
+from reprolib.studies.sheng2021.words import (
+    BATCH,
+    WORD_SPEC,
+    augmented,
+    cost_of,
+    fitted_reader,
+    statistics_of,
+)
+from reprolib.text_metrics import character_edits, word_edits
+from reprolib.training import DecaySchedule, make_fabric, train, warmup_rate
+from reprolib.trials import Context, Outcome
+
+SMOOTHING = 0.1  # of the labels, Sec. IV-B
+SHOWN = 0  # the test clip of the decoding example
+
+
+def read_sentences(p: Mapping, seed: int, context: Context) -> Outcome:
+    """A back end on the front end that its row names, and its error rates (Sec. IV-B)."""
+    training, _, test = clips_of.sentence_sets(p, context.data_root)
+    tokens = tokeniser_of((*training.texts, *test.texts), p)
+    front, _ = fitted_reader({name: p[name] for name in (*WORD_SPEC, "data")} | front_of(p["streams"]), seed, context)
+    names = INPUTS[front_of(p["streams"])["network"]]
+    views = Views(training, crop=p["crop"])
+    seen = views(training, names)
+    torch.manual_seed(seed)
+    model = SentenceReader(front, build_back_end(p, front.channels, tokens.outputs)).to(context.device)
+    curves = _train_back_end(model, seen, training, tokens, p, seed, context)
+    curves["fine_tuning_loss"] = _fine_tune(model, seen, training, tokens, p, seed, context)
+    del seen
+    return _outcome(model, views(test, names), training, test, tokens, curves, p, context)
+
+
+def front_of(streams: str) -> dict:
+    """The row of the word task whose network is the front end."""
+    return words(streams, **local_stream()) if streams in ("two", "local") else words(streams)
+
+
+def tokeniser_of(texts: Sequence[str], p: Mapping) -> Tokeniser:
+    """The paper's 39 outputs; for the Arabic of the real clips, the characters of the corpus."""
+    return Tokeniser.fitted(texts) if p["data"] == "public" else Tokeniser(ENGLISH)
+
+
+# --- training ----------------------------------------------------------------------------------------
+
+
+def _train_back_end(
+    model: SentenceReader,
+    seen: Mapping[str, Tensor],
+    training: SpeechSet,
+    tokens: Tokeniser,
+    p: Mapping,
+    seed: int,
+    context: Context,
+) -> dict[str, list[float]]:
+    """The back end alone, on features that are computed once; short sentences first."""
+    previous, targets = tokens.for_teacher_forcing(training.texts)
+    batches = {
+        "features": features_of(model.front, seen, context), "lengths": seen["lengths"],
+        "previous": previous, "targets": targets,
+    }  # fmt: skip
+    curves: dict[str, list[float]] = {}
+    step = 0
+    for stage, (indices, epochs) in enumerate(curriculum(training.texts, p["sentence_epochs"], p["sentence_batch"])):
+        rate = partial(_rate, first=step + 1, p=p)
+        schedule = DecaySchedule(epochs, p["sentence_batch"], 1.0, rate, per_step=True)
+        found = train(
+            model.back, {name: value[indices] for name, value in batches.items()}, loss_of(p["network"]),
+            schedule=schedule, fabric=make_fabric(context.device), seed=seed + 1000 * stage,
+            inputs=back_end_inputs(p["network"]),
+        )  # fmt: skip
+        step += epochs * -(-len(indices) // p["sentence_batch"])
+        for name, values in found.items():
+            curves.setdefault(name, []).extend(values)
+    return curves
+
+
+def _rate(step: int, *, first: int, p: Mapping) -> float:
+    """Eq. 7, which goes on from stage to stage."""
+    return warmup_rate(first + step, width=p["model_width"], factor=p["factor"], warmup=p["warmup"])
+
+
+def curriculum(texts: tuple[str, ...], epochs: int, batch: int) -> list[tuple[list[int], int]]:
+    """Stages of training: indices of the sentences of at most 1, 2, 3, 5, … words, and epochs.
+
+    A stage that would add nothing, or have less than a batch, is left out. All but the last share a third of the
+    epochs.
+    """
+    lengths = np.array([len(text.split()) for text in texts])
+    stages: list[list[int]] = []
+    for most in (*(c for c in s.CURRICULUM if c < lengths.max()), lengths.max()):
+        indices = np.flatnonzero(lengths <= most).tolist()
+        if most == lengths.max() or (len(indices) >= batch and (not stages or len(indices) > len(stages[-1]))):
+            stages.append(indices)
+    early = len(stages) - 1
+    each = epochs // (3 * early) if early else 0
+    planned = [(indices, each) for indices in stages[:-1]] + [(stages[-1], epochs - each * early)]
+    return [(indices, count) for indices, count in planned if count]
+
+
+def _fine_tune(
+    model: SentenceReader,
+    seen: Mapping[str, Tensor],
+    training: SpeechSet,
+    tokens: Tokeniser,
+    p: Mapping,
+    seed: int,
+    context: Context,
+) -> list[float]:
+    """One epoch from end to end at a small rate; normalisation keeps its statistics."""
+    previous, targets = tokens.for_teacher_forcing(training.texts)
+    rate = p["fine_tuning_lr"]
+    curves = train(
+        model, dict(seen) | {"previous": previous, "targets": targets}, loss_of(p["network"]),
+        schedule=DecaySchedule(1, p["sentence_batch"], rate, lambda _: 1.0), fabric=make_fabric(context.device),
+        seed=seed, inputs=(*model.front.names, *back_end_inputs(p["network"])[2:]),
+        augment=partial(augmented, shift=round(s.SHIFT * p["crop"])) if p["augment"] else None,
+    )  # fmt: skip
+    return curves["loss"]
+
+
+def back_end_inputs(network: str) -> tuple[str, ...]:
+    """What the back end takes, in order."""
+    return ("features", "lengths") if network == "ctc" else ("features", "lengths", "previous")
+
+
+def loss_of(network: str) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
+    """CTC's loss, or cross-entropy of characters with smoothed labels."""
+    return _ctc if network == "ctc" else _characters
+
+
+def _characters(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    targets = batch["targets"].flatten()
+    return F.cross_entropy(logits.flatten(0, 1), targets, ignore_index=IGNORED, label_smoothing=SMOOTHING)
+
+
+def _ctc(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    texts = [row[row != IGNORED][:-1].tolist() for row in batch["targets"]]  # without EOS
+    return ctc_loss(logits, batch["lengths"], texts)
+
+
+@torch.no_grad()
+def features_of(front: Reader, seen: Mapping[str, Tensor], context: Context) -> Tensor:
+    """What the front end makes of all clips, float32 (N, T, C)."""
+    front.to(context.device).eval()
+    parts = []
+    for start in range(0, len(seen["lengths"]), BATCH):
+        batch = [seen[name][start : start + BATCH].to(context.device) for name in front.names]
+        parts.append(front.features(*batch).float().cpu())
+    return torch.cat(parts)
+
+
+# --- reading -----------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def _outcome(
+    model: SentenceReader,
+    seen: Mapping[str, Tensor],
+    training: SpeechSet,
+    test: SpeechSet,
+    tokens: Tokeniser,
+    curves: dict,
+    p: Mapping,
+    context: Context,
+) -> Outcome:
+    """Error rates on the test clips, and what is needed to take them apart; no real sentence is kept."""
+    model.to(context.device).eval()
+    features = features_of(model.front, seen, context)
+    start = time.perf_counter()
+    texts, steps = _read(model, features, test.lengths, training, tokens, p, context)
+    seconds = time.perf_counter() - start
+    references = [tokens.decode(tokens.encode(text)) for text in test.texts]
+    characters, spoken = character_edits(texts, references), word_edits(texts, references)
+    previous, _ = tokens.for_teacher_forcing(test.texts[:1])
+    cost = cost_of(model, dict(seen) | {"previous": previous}, (*model.front.names, *back_end_inputs(p["network"])[2:]))
+    # one clip through both networks, and its share of the search
+    speed = {"clips_per_second": 1 / (1 / cost.pop("clips_per_second") + seconds / len(test))}
+    arrays = {
+        "characters": characters.astype(np.int32), "words": spoken.astype(np.int32),
+        "characters_rate": rates(characters).astype(np.float32), "words_rate": rates(spoken).astype(np.float32),
+        "speakers": clips_of.numbered(test.speakers),
+    }  # fmt: skip
+    if p["data"] == "synthetic" and steps is not None:  # nobody's words
+        arrays |= {
+            "hypotheses": np.array([tokens.decode(step) for step in steps[SHOWN]]),
+            "reference": np.array(references[SHOWN]),
+        }
+        if p["network"] == "seq2seq":
+            arrays |= _alignment(model, features[SHOWN : SHOWN + 1], test.lengths[SHOWN], texts[SHOWN], tokens, context)
+    metrics = sentence_metrics(characters, spoken) | statistics_of(training, test) | cost
+    return Outcome(metrics, curves, arrays, speed)
+
+
+def _read(
+    model: SentenceReader,
+    features: Tensor,
+    lengths: np.ndarray,
+    training: SpeechSet,
+    tokens: Tokeniser,
+    p: Mapping,
+    context: Context,
+) -> tuple[list[str], list[list[list[int]]] | None]:
+    """The texts of all clips and, by beam search over characters, the best hypothesis after each step."""
+    lengths = torch.from_numpy(lengths.astype(np.int64))
+    texts: list[str] = []
+    steps: list[list[list[int]]] = []
+    longest = max(map(len, training.texts)) + 6
+    for start in range(0, len(features), BATCH):
+        part, frames = (value[start : start + BATCH].to(context.device) for value in (features, lengths))
+        if p["network"] == "ctc":
+            found = ctc_prefix_beam(model.back(part, frames), frames, width=p["beam"])
+            texts += [tokens.decode(text) for text in found]
+        else:
+            decoded = beam_search(model.back, part, frames, max_length=longest, width=p["beam"])
+            texts += [tokens.decode(text) for text in decoded.tokens]
+            steps += decoded.steps
+    return texts, steps or None
+
+
+def _alignment(
+    model: SentenceReader, features: Tensor, length: int, text: str, tokens: Tokeniser, context: Context
+) -> dict[str, np.ndarray]:
+    """Figure 9: attention of each decoded character to the frames, averaged over layers and heads in the log domain."""
+    if not text.strip():
+        return {}
+    lengths = torch.tensor([int(length)], device=context.device)
+    previous, _ = tokens.for_teacher_forcing([text])
+    encoded = model.back.encode(features.to(context.device), lengths)
+    weights = model.back.cross_attention(previous.to(context.device), encoded)[:, 0]  # (layers, heads, L + 1, T)
+    mean = weights.clamp(min=1e-9).log().mean((0, 1)).exp()[:-1, : int(length)]
+    return {
+        "alignment": (mean / mean.sum(-1, keepdim=True)).cpu().numpy().astype(np.float32),
+        "alignment_text": np.array(text),
+    }

@@ -1,0 +1,68 @@
+import pytest
+from speech_clips import stub_dlib, write, write_clip
+
+from reprolib.datasets import lrw
+from reprolib.errors import UserError
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """Three words with two clips in every part."""
+    stub_dlib(monkeypatch, tmp_path / "cache")
+    for word in ("ABOUT", "WORLD", "YEARS"):
+        for part in lrw.PARTS:
+            for i in (1, 2):
+                clip = tmp_path / f"lrw/lipread_mp4/{word}/{part}/{word}_0000{i}.mp4"
+                write_clip(clip, frames=5)
+                write(clip.with_suffix(".txt"), "Channel: x\nDisk reference: 1\nDuration: 0.40 seconds\n")
+    return tmp_path
+
+
+def load(root, part="train", **more):
+    return lrw.load(root, part=part, size=32, frames=5, progress=False, **more)
+
+
+def test_words_are_labelled_in_alphabetical_order(root):
+    clips = load(root)
+    assert clips.vocabulary == ("ABOUT", "WORLD", "YEARS")
+    assert clips.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert clips.names[0] == "train/ABOUT_00001"
+    assert len(set(clips.speakers)) == 6  # not told: everybody is another
+    assert clips.frames.shape == (6, 5, 32, 32)
+
+
+def test_a_smaller_task_has_fewer_words_and_clips(root):
+    clips = load(root, "test", words=2, per_word=1)
+    assert clips.vocabulary == ("ABOUT", "WORLD")
+    assert clips.labels.tolist() == [0, 1]
+
+
+def test_the_word_is_in_the_middle_of_its_clip(root):
+    span = lrw.word_span(root / "lrw/lipread_mp4/WORLD/val/WORLD_00001.txt")
+    assert span == pytest.approx((9.5, 19.5))
+
+
+def test_check_says_what_is_there(root):
+    assert lrw.check(root) == [f"lrw {part}: 3 words, 6 clips (6 decoded, 5–5 frames)" for part in lrw.PARTS]
+
+
+def test_what_is_missing_is_one_sentence(root):
+    with pytest.raises(UserError, match="a part of LRW is train, val, test, found 'dev'"):
+        load(root, "dev")
+    with pytest.raises(UserError, match="should have 29 frames or more, found 5"):
+        lrw.load(root, part="train", size=32, progress=False)
+    with pytest.raises(UserError, match="3 clips are asked for, but there are 2"):
+        load(root, per_word=3)
+    text = root / "lrw/lipread_mp4/YEARS/test/YEARS_00001.txt"
+    text.write_text("Duration:\n")
+    with pytest.raises(UserError, match="should have a line “Duration: "):
+        lrw.check(root)
+    text.unlink()
+    with pytest.raises(UserError, match=r"YEARS_00001\.txt is missing"):
+        lrw.check(root)
+    for clip in (root / "lrw/lipread_mp4/WORLD/val").glob("*.mp4"):
+        clip.unlink()
+    with pytest.raises(UserError, match=r"should hold clips WORLD_00001\.mp4, but has none"):
+        load(root, "val")
+    with pytest.raises(UserError, match="should hold lrw/lipread_mp4"):
+        load(root / "lrw/lipread_mp4/WORLD")

@@ -1,0 +1,363 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from reprolib import report, studies
+from reprolib.errors import UserError
+from reprolib.studies.sheng2021 import data, networks, pictures, plan, results, scores, sentences, settings, words
+from reprolib.studies.sheng2021.plan import trials
+from reprolib.trials import Context, RunStore, run
+
+study = studies.load("sheng2021")
+SMOKE = settings.Parameters()
+PLACES = {f"table {n}" for n in (*range(1, 8), "7b")} | {f"figure {n}" for n in range(1, 10)}
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """Every trial of the study but the lip masks', one seed, in the smoke profile."""
+    folder = tmp_path_factory.mktemp("results")
+    store, context = RunStore(folder), Context(device="cpu", results=folder)
+    tables = ["table 3", "table 4", "table 5", "table 7", "table 7b", "figure 8", "extra B", "extra C"]
+    parameters = settings.Parameters(seeds=1, jitters=[4.0], tables=tables)
+    records = run(studies.needed(study, parameters), study.execute, store, context, progress=False)
+    assert [record.failure for record in records] == [None] * len(records)
+    return parameters, store, context, {record.trial.name: record for record in records}
+
+
+def smoke_trial(name, **more):
+    everything = [t for of_place in trials(settings.Parameters(seeds=1, **more)).values() for t in of_place]
+    return next(t for t in everything if t.name == name)
+
+
+# --- the plan --------------------------------------------------------------------------------------------
+
+
+def test_every_table_and_figure_of_the_paper_is_planned():
+    assert set(trials(SMOKE)) >= PLACES
+
+
+@pytest.mark.parametrize("table", ["4", "5", "6", "7"])
+def test_every_row_that_the_paper_prints_is_planned(table):
+    printed = settings.PRINTED_AS.get(table, {})
+    ours = {printed.get(t.name, t.name) for t in trials(SMOKE)[f"table {table}"]}
+    assert set(report.published("sheng2021", table).index) <= ours
+
+
+def test_every_planned_system_is_named_and_every_named_one_is_planned():
+    assert {t.name for of_place in trials(SMOKE).values() for t in of_place} == set(settings.SYSTEMS)
+
+
+def test_trials_are_json_and_the_other_profiles_ask_for_three_seeds():
+    for profile in ("cpu", "gpu"):
+        everything = [t for of in trials(settings.Parameters(profile=profile)).values() for t in of]
+        assert {t.seed for t in everything} == {0, 1, 2}
+        json.dumps([dict(t.params) for t in everything])
+
+
+def test_real_clips_without_word_timings_are_asked_for_sentences_alone():
+    public = trials(settings.Parameters(data="public"))
+    assert "table 5" not in public and "table 6" not in public
+    assert {t.params["task"] for of_place in public.values() for t in of_place} == {"sentences"}
+
+
+def test_the_sentences_of_the_papers_data_are_chosen_by_a_parameter():
+    keys = {smoke_trial(settings.GLOBAL_S, data="paper", sentences=name).key for name in ("lrs2", "lrs3", "grid")}
+    assert len(keys) == 3
+    assert "set" not in smoke_trial(settings.GLOBAL_S).params
+
+
+# --- clips and what networks see of them ---------------------------------------------------------------------
+
+
+def test_nobody_is_in_two_of_the_three_sets_and_sentences_have_other_people():
+    p = smoke_trial(settings.GLOBAL_S).params
+    for sets in (data.word_sets(p, None), data.sentence_sets(p, None)):
+        people = [set(clips.speakers) for clips in sets]
+        assert all(people)
+        assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]
+    assert data.SEED != data.SENTENCE_SEED  # who a person is follows from the series' seed and the number
+
+
+def test_half_of_the_vocabulary_has_homophenes():
+    for count in (4, 20, 80):
+        visemes = data.viseme_classes_of(data.vocabulary_of(count))
+        shared = (np.bincount(visemes)[visemes] > 1).mean()
+        assert 0.4 <= shared <= 0.65
+    with pytest.raises(UserError, match="ask for fewer"):
+        data.vocabulary_of(10_000)
+
+
+def test_words_outside_the_lexicon_are_viseme_classes_of_their_own():
+    visemes = data.viseme_classes_of(("PAT", "BAT", "PARLIAMENT", "WESTERN"))
+    assert visemes[0] == visemes[1]
+    assert len(set(visemes)) == 3
+
+
+def test_greys_are_normalised_by_the_training_sets_own_frames():
+    p = smoke_trial(settings.GLOBAL).params
+    training = data.word_sets(p, None)[0]
+    views = data.Views(training, crop=32)
+    frames = views(training, ("frames",))["frames"]
+    assert frames.mean().item() == pytest.approx(0, abs=1e-4)
+    assert frames.std().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_noise_moves_landmarks_by_its_standard_deviation_and_is_the_same_for_the_same_seed():
+    p = smoke_trial(settings.LOCAL).params
+    training, _, test = data.word_sets(p, None)
+    views = data.Views(training, crop=32)
+    clean, noisy = (views(test, ("landmarks",), noise=noise, seed=1)["landmarks"] for noise in (0.0, 3.0))
+    assert (noisy - clean).std().item() == pytest.approx(3, rel=0.05)
+    torch.testing.assert_close(views(test, ("landmarks",), noise=3.0, seed=1)["landmarks"], noisy, rtol=0, atol=0)
+
+
+def test_flow_finds_a_shift():
+    rng = np.random.default_rng(0)
+    picture = np.kron(rng.integers(0, 255, (10, 10)), np.ones((4, 4))).astype(np.uint8)
+    flow = data.optical_flow(np.stack([picture, np.roll(picture, 2, axis=1)])[None])
+    assert flow.shape == (1, 2, 2, 40, 40)
+    assert np.median(flow[0, 0, 0, 8:-8, 8:-8]) == pytest.approx(2, abs=0.5)
+    np.testing.assert_array_equal(flow[:, :, 0], flow[:, :, 1])
+
+
+# --- training --------------------------------------------------------------------------------------------
+
+
+def test_crops_are_mirrored_and_shifted_whole_and_the_local_stream_is_left_alone():
+    crops = torch.arange(2 * 6 * 8 * 8).float().view(2, 6, 8, 8)
+    batch = {"crops": crops, "frames": crops + 1, "landmarks": torch.rand(2, 6, 68, 2), "lengths": torch.tensor([6, 4])}
+    out = words.augmented(batch, torch.Generator().manual_seed(3), shift=1)
+    for name in ("frames", "landmarks", "lengths"):
+        assert out[name] is batch[name]
+    assert out["crops"].shape == crops.shape
+    for clip, length in ((0, 6), (1, 4)):
+        known = set(crops[clip, :length].flatten().tolist())
+        assert set(out["crops"][clip, :length].flatten().tolist()) <= known
+        torch.testing.assert_close(out["crops"][clip, length:].sort().values.shape, crops[clip, length:].shape)
+    unmoved = words.augmented({"landmarks": batch["landmarks"]}, torch.Generator(), shift=1)
+    assert unmoved["landmarks"] is batch["landmarks"]
+
+
+def test_a_mirrored_flow_points_the_other_way():
+    flow = torch.ones(16, 2, 3, 4, 4)
+    batch = {"crops": torch.zeros(16, 3, 4, 4), "flow": flow, "lengths": torch.full((16,), 3)}
+    out = words.augmented(batch, torch.Generator().manual_seed(0), shift=0)["flow"]
+    assert set(out[:, 0].flatten().tolist()) == {-1.0, 1.0}
+    assert (out[:, 1] == 1).all()
+
+
+def test_the_curriculum_begins_with_short_sentences_and_ends_with_all():
+    texts = ("A B",) * 4 + ("A B C",) * 4 + ("A B C D E",) * 2 + ("A B C D",)
+    stages = sentences.curriculum(texts, 12, 4)
+    assert [len(indices) for indices, _ in stages] == [4, 8, 11]
+    assert [epochs for _, epochs in stages] == [2, 2, 8]
+    assert sentences.curriculum(("A B",) * 4, 5, 4) == [([0, 1, 2, 3], 5)]
+
+
+def test_a_trial_is_a_function_of_its_specification(tmp_path, small_run):
+    _, store, _, records = small_run
+    for name in (settings.LOCAL, settings.LOCAL_S):
+        record = records[name]
+        [again] = run([record.trial], study.execute, RunStore(tmp_path), Context(results=tmp_path), progress=False)
+        assert again.metrics == record.metrics
+        assert again.curves == record.curves
+        for array, values in store.arrays(record).items():
+            np.testing.assert_array_equal(RunStore(tmp_path).arrays(again)[array], values)
+
+
+def test_two_streams_start_from_streams_that_learned_alone(small_run, monkeypatch):
+    _, _, context, records = small_run
+    p = records[settings.TWO].trial.params
+    whole, _ = words.fitted_reader(smoke_trial(settings.GLOBAL).params, 0, context)
+    built = {}
+
+    def without_training(study_id, spec, build, fit, where):
+        if spec["network"] == "two":
+            built["two"] = build()
+            return built["two"], {}
+        return whole_or_local(study_id, spec, build, fit, where)
+
+    whole_or_local = words.fitted_once
+    monkeypatch.setattr(words, "fitted_once", without_training)
+    words.fitted_reader(p, 0, context)
+    expected = whole.network.global_stream.state_dict()
+    for name, value in built["two"].network.global_stream.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
+
+
+def test_the_front_end_keeps_its_statistics_while_it_is_fine_tuned(small_run):
+    _, _, context, _ = small_run
+    front, _ = words.fitted_reader(smoke_trial(settings.GLOBAL).params, 0, context)
+    model = networks.SentenceReader(front, torch.nn.Dropout())
+    model.train()
+    assert model.back.training
+    assert not any(module.training for module in model.front.modules())
+
+
+@pytest.mark.parametrize("name", [settings.NO_LMFE, settings.SPARSE, settings.NO_GRAPH, settings.ATTENTION])
+def test_an_ablation_has_the_networks_other_parts(name):
+    reader = networks.build_reader(smoke_trial(name).params, 4)
+    local = reader.network.local_stream
+    assert (local.motion is None) == (name == settings.NO_LMFE)
+    assert len(local.points) == (25 if name == settings.SPARSE else 38)
+    graph = local.graph.layers[0]
+    if name == settings.ATTENTION:
+        assert not hasattr(graph, "semantic_graph")
+    else:
+        assert (graph.semantic_graph is None) == (name == settings.NO_GRAPH)
+
+
+def test_real_data_without_their_folder_are_refused_before_training(tmp_path):
+    parameters = settings.Parameters(data="public", seeds=1, tables=["4"])
+    with pytest.raises(UserError, match="data_root"):
+        run(studies.needed(study, parameters), study.execute, RunStore(tmp_path), Context(results=tmp_path))
+
+
+def test_a_data_root_without_any_known_dataset_is_refused(tmp_path):
+    with pytest.raises(UserError, match="expected one of the folders talkingfaces, lrw, lrs2, lrs3, grid"):
+        study.check_data(tmp_path)
+
+
+def test_no_sentence_of_real_people_is_kept(monkeypatch, tmp_path):
+    trial = smoke_trial(settings.LOCAL_S)
+    synthetic = data.sentence_sets(trial.params, None)
+    monkeypatch.setattr(data, "sentence_sets", lambda p, data_root: synthetic)
+    real = replace(trial, params={**trial.params, "data": "public"})
+    outcome = study.execute(real, Context(results=tmp_path))
+    assert set(outcome.arrays) == {"characters", "words", "characters_rate", "words_rate", "speakers"}
+
+
+# --- scores ----------------------------------------------------------------------------------------------
+
+
+def test_a_homophene_is_wrong_as_a_word_and_right_as_a_viseme_class():
+    found = scores.correct(np.array([0, 1, 2]), np.array([1, 1, 0]), np.array([0, 0, 1]))
+    np.testing.assert_array_equal(found, [[0, 1], [1, 1], [0, 0]])
+    assert scores.word_metrics(found) == pytest.approx({"accuracy": 100 / 3, "viseme_accuracy": 200 / 3})
+
+
+def test_the_ceiling_is_the_commonest_word_of_each_viseme_class():
+    assert scores.ceiling(np.array([0, 0, 0, 1, 2]), np.array([7, 7, 8])) == pytest.approx(80)
+
+
+def test_pooled_rates_differ_from_the_mean_of_utterances():
+    counts = np.array([[1, 2], [1, 10]])
+    found = scores.sentence_metrics(counts, counts)
+    assert found["cer"] == pytest.approx(100 * 2 / 12)
+    assert found["cer_utterance"] == pytest.approx(100 * (0.5 + 0.1) / 2)
+
+
+def test_graph_distances_compare_words_and_speakers():
+    graphs = np.zeros((4, 1, 2))
+    graphs[2:, 0, 0] = 1  # two words, each by two speakers: graphs follow the word
+    apart = scores.graph_distances(graphs, np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
+    np.testing.assert_allclose(apart, np.tile([0, 1.5, 1.5], (4, 1)))
+    alone = scores.graph_distances(graphs, np.array([0, 1, 2, 3]), np.array([0, 1, 2, 3]))
+    assert np.isnan(alone[:, :2]).all()
+
+
+def test_the_metrics_of_a_record_follow_from_its_arrays(small_run):
+    _, store, _, records = small_run
+    for record in records.values():
+        arrays = store.arrays(record)
+        if record.trial.params["task"] == "words":
+            right = scores.correct(arrays["predicted"], arrays["labels"], arrays["visemes"])
+            np.testing.assert_array_equal(right, arrays["correct"])
+            assert record.metrics["accuracy"] == pytest.approx(scores.word_metrics(right)["accuracy"])
+        else:
+            found = scores.sentence_metrics(arrays["characters"], arrays["words"])
+            assert {name: record.metrics[name] for name in found} == pytest.approx(found)
+        assert len(arrays["speakers"]) == record.metrics["clips_test"]
+
+
+# --- tables, claims, figures -----------------------------------------------------------------------------
+
+
+def test_tables_show_ours_beside_the_papers_and_say_what_is_not_done(small_run):
+    parameters, store, _, _ = small_run
+    made = study.tables(parameters.model_copy(update={"tables": []}), store)
+    assert list(made["table 4"].index[:-1]) == list(report.published("sheng2021", "4").index)
+    assert not (made["table 4"].xs("ours", axis=1, level=1) == report.NOT_DONE).any().any()
+    assert not (made["table 7"]["LRS3 WER", "ours"] == report.NOT_DONE).any()
+    assert (made["table 6"]["LRW Acc", "ours"] == report.NOT_DONE).any()
+    assert made["table 3"].loc["LRW test", "Vocabulary"] == "500"
+    assert made["table 3"].loc["ours, words, test", "Vocabulary"] == "4"
+    assert made["table 7b"].index[-1] == "ground truth"
+    assert study.Parameters(data="public").data in ("public",)
+
+
+def test_the_front_ends_dimensions_are_the_tables():
+    table = results.dimensions("table 1")
+    assert table.loc["MaxPool3d 1×3×3", "ours"] == "29 × 64 × 28 × 28"
+    assert table.loc["Residual 512", "ours"] == "29 × 512 × 4 × 4"
+    assert results.dimensions("table 2").loc["Conv3d 1×3×3, 256", "ours"] == "29 × 256 × 2 × 2"
+
+
+def test_every_claim_has_a_verdict_and_is_tested_where_both_rows_were_run(small_run):
+    parameters, store, _, _ = small_run
+    everything = parameters.model_copy(update={"tables": []})
+    found = {claim.id: claim for claim in study.claims(everything, store)}
+    assert found["two-streams"].effect is not None
+    assert found["two-cer"].published_effect == pytest.approx(-5.2)
+    assert found["zhang-wer"].published_effect == pytest.approx(2.6)
+    assert found["mt"].verdict == "not tested"
+    assert found["layer-specific"].verdict == "not tested"  # one seed
+    assert len(study.questions(everything, store)) == len(results.QUESTIONS) + 3 + 1
+
+
+def test_an_error_rates_claim_is_of_the_pooled_rate(small_run):
+    parameters, store, _, records = small_run
+    found = {claim.id: claim for claim in study.claims(parameters.model_copy(update={"tables": []}), store)}
+    two, whole = (records[name].metrics["wer"] for name in (settings.TWO_S, settings.GLOBAL_S))
+    assert found["two-wer"].effect == pytest.approx(two - whole)
+
+
+def test_semantic_graphs_that_follow_their_layer_are_told_from_those_that_do_not():
+    class Kept:
+        def __init__(self, graphs):
+            self.graphs = graphs
+
+        def __call__(self, of_seeds, name):
+            return self.graphs
+
+    rng = np.random.default_rng(0)
+    of_layer = rng.normal(size=(1, 3, 4, 4))
+    noise = rng.normal(size=(3, 3, 4, 4))
+    records = {settings.LOCAL: [object()] * 3}
+    specific = results._layer_specific(records, Kept(of_layer + 0.1 * noise))[1]
+    assert specific.low > 0
+    assert results._layer_specific(records, Kept(noise))[1].point < specific.point / 2
+
+
+def test_fidelity_holds_for_every_size_and_count():
+    facts = study.fidelity()
+    assert len(facts) >= 25
+    assert [fact.quantity for fact in facts if not fact.equal] == []
+
+
+def test_only_figures_whose_trials_are_finished_are_drawn(small_run):
+    parameters, store, _, _ = small_run
+    drawn = pictures.drawn(parameters.model_copy(update={"tables": []}), store)
+    assert set(drawn) >= {"figure 5", "figure 7", "figure 8", "extra A"}
+    assert pictures.drawn(settings.Parameters(profile="cpu"), store) == {}
+
+
+def test_drawings_show_the_modules_shapes():
+    texts = [text.get_text() for ax in pictures.framework().axes for text in ax.texts]
+    assert any("29 × 1024" in text for text in texts)
+    texts = [text.get_text() for ax in pictures.local_stream().axes for text in ax.texts]
+    assert any("38 × 29 × 32 × 32" in text for text in texts)
+    texts = [text.get_text() for ax in pictures.back_end().axes for text in ax.texts]
+    assert sum("768 × 29" in text for text in texts) == 3
+    assert len(pictures.landmark_choice().axes) == 2
+    assert pictures.graph_layer().axes
+
+
+def test_rows_differ_in_what_they_are():
+    rows = plan.rows_of([1.0])
+    specs = [json.dumps(row, sort_keys=True) for row in rows.values()]
+    assert len(set(specs)) == len(specs)
