@@ -152,8 +152,10 @@ def lips(
 @app.command()
 def parse(
     images: Annotated[list[Path], typer.Argument(help="Photos with one face each, 60 to 80 % of the photo's height.")],
-    checkpoint: Annotated[Path, typer.Option(help="A trained STN-iCNN.")],
     out: Annotated[Path, typer.Option(help="The folder for NAME_mask.png and NAME_overlay.png.")],
+    checkpoint: Annotated[Path, typer.Option(help="A trained iCNN or STN-iCNN.")] = paths.RESULTS
+    / "weights"
+    / "parts.pt",
 ) -> None:
     """Label brows, eyes, nose, lips and inner mouth in photos of faces."""
     from reprolib import parse as tool  # as above

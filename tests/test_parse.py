@@ -5,12 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from reprolib import parse
+from reprolib import metrics, parse
 from reprolib.cli import main
-from reprolib.datasets import landmarks
+from reprolib.datasets import landmarks, parsing_faces
 from reprolib.datasets.parsing_faces import CLASSES, NOSE
 from reprolib.errors import UserError
+from reprolib.paths import RESULTS
 from reprolib.studies.yin2020.checkpoint import ParsingModel, build, load_model, save_model
+from reprolib.studies.yin2020.scores import parsing_metrics
 
 ARGUMENTS = {"patch": 13, "channels": (2, 2, 2, 2), "light": True}
 SMALL, FRAME = 64, 96
@@ -87,6 +89,17 @@ def test_every_kind_of_network_can_be_kept(tmp_path, changed):
     arguments = ARGUMENTS | changed
     save_model(tmp_path / "it.pt", build(**arguments), arguments=arguments, small=SMALL, frame=FRAME)
     assert load_model(tmp_path / "it.pt").network.cropper == changed.get("cropper", "stn")
+
+
+def test_the_published_weights_find_most_of_a_synthetic_face():
+    """They come from the trial "iCNN (Our implem.), stage 2 trained on as long", synthetic, cpu profile, seed 0."""
+    path = RESULTS / "weights" / "parts.pt"
+    model = load_model(path)
+    faces = parsing_faces.synthetic(77, 6, size=model.frame, options=parsing_faces.PORTRAIT)
+    found = model.network.parse(*parse.inputs(faces.images, model.small)).numpy()
+    scores = parsing_metrics(metrics.confusion(found, faces.labels, 9).sum(0))
+    assert scores["overall"] > 0.6
+    assert path.stat().st_size < 5e6
 
 
 def test_where_the_localiser_started_is_kept_with_its_weights(tmp_path):

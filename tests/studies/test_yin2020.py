@@ -248,7 +248,8 @@ def test_the_end_to_end_network_is_kept_for_the_parse_command(small_run):
     test = data.test_faces(p, None)
     found = model.network.parse(*inputs(test.images, model.small)).numpy()
     counts = metrics.confusion(found, test.labels, 9)
-    np.testing.assert_array_equal(counts, store.arrays(record)["confusion"])
+    different = np.abs(counts - store.arrays(record)["confusion"]).sum() / 2
+    assert different < 1e-3 * counts.sum()  # weights are kept in half precision
 
 
 def test_the_metrics_of_a_record_follow_from_its_arrays(small_run):

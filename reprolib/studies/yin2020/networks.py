@@ -39,8 +39,9 @@ def assembled(p: Mapping, *, coarse: nn.Module, localiser: nn.Module | None, fin
 
 
 def arguments(p: Mapping) -> dict:
-    """The arguments of `checkpoint.build` for the parser of a row with the STN, as a checkpoint keeps them."""
+    """The arguments of `checkpoint.build` for the parser of a row, as a checkpoint keeps them."""
     return {
+        "cropper": p["cropper"],
         "patch": p["patch"], "mouth_patch": p["mouth_patch"], "channels": list(p["channels"]),
         "light": p["localiser"] == "light", "isotropic": p["isotropic"],
     }  # fmt: skip

@@ -33,6 +33,7 @@ BATCH = 16  # faces at a time in the test
 ERASED = tuple(range(len(CROPS) + 1))  # numbers of erased parts (Figure 5)
 SCORED = 2  # …for which whole faces are scored, too
 KEPT_SIDE = 192  # pixels: the longest side of pictures that are kept
+KEPT = {s.END_TO_END: "stn-icnn", s.LONGER: "icnn"}  # rows whose networks are kept for photos, and their files' names
 REPEATS = 8  # faces or batches that are timed
 THETA_WEIGHT = 1000.0  # of Eq. 19 beside the part loss: a crop ten pixels off (of 192) then costs about as much as that
 
@@ -44,7 +45,7 @@ def execute(trial: Trial, context: Context) -> Outcome:
         return _timed(p, trial.seed, context)
     train_ = _whole_face if p["pipeline"] == "global" else _parser
     model, curves = train_(p, trial.seed, context)
-    if p["system"] == s.END_TO_END:
+    if p["system"] in KEPT:
         save_model(
             checkpoint_path(trial, context.results), model, arguments=arguments(p), small=p["small"], frame=p["frame"]
         )
@@ -52,9 +53,10 @@ def execute(trial: Trial, context: Context) -> Outcome:
 
 
 def checkpoint_path(trial: Trial, results: Path) -> Path:
-    """Where the end-to-end network of a trial is kept for `python -m reprolib parse`."""
+    """Where the network of a trial of `KEPT` is kept for `python -m reprolib parse`."""
     p = trial.params
-    return results / "checkpoints" / "yin2020" / f"{p['data']}-{p['profile']}-seed{trial.seed}.pt"
+    name = f"{KEPT[p['system']]}-{p['data']}-{p['profile']}-seed{trial.seed}.pt"
+    return results / "checkpoints" / "yin2020" / name
 
 
 # --- training ----------------------------------------------------------------------------------------
