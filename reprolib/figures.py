@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 from matplotlib.patheffects import withStroke
-from PIL import Image
+from PIL import Image, ImageColor
 from torch import nn
 
 from reprolib.architecture import stages
@@ -336,6 +336,11 @@ def _rendered(figure: Figure, *, palette: bool = False, **how) -> bytes:
     if not palette:
         return buffer.getvalue()
     smaller = BytesIO()
-    picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    picture.save(smaller, "png", optimize=True)
+    picture = Image.open(buffer).convert("RGB")
+    # the colours of parts stay as they are: an adaptive palette alone may make one of two dark reds
+    kept = [channel for colour in sorted(set(_PARTS.values())) for channel in ImageColor.getrgb(colour)]
+    adaptive = picture.quantize(256 - len(kept) // 3, dither=Image.Dither.NONE).getpalette()
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(kept + adaptive)
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(smaller, "png", optimize=True)
     return smaller.getvalue()

@@ -1,5 +1,7 @@
 """Figures: colours, overlays, files, and architectures read off real modules."""
 
+from io import BytesIO
+
 import matplotlib as mpl
 
 mpl.use("Agg")
@@ -227,3 +229,17 @@ def test_an_architecture_has_a_box_per_stage_as_high_as_its_resolution():
     heights = [patch.get_height() for patch in ax.patches if isinstance(patch, mpl.patches.Rectangle)]
     assert heights == pytest.approx([1, 1, 1, 0.5, 1, 0.125])
     assert "pooling\n12×4×4" in [text.get_text() for text in ax.texts]
+
+
+def test_a_small_palette_keeps_the_colours_of_parts_apart():
+    """Figure 1 of yin2020 once showed upper lip and inner mouth in one dark red."""
+    picture = np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)
+    names = [name for name in figures.PART_COLOURS if name in ("upper_lip", "cavity", "nose", "lower_lip")]
+    picture[:40, :160] = np.repeat(figures.part_colours(names), 40, axis=0)[None]
+    figure, ax = plt.subplots(figsize=(2, 2), dpi=100)
+    ax.set_axis_off()
+    ax.set_position((0, 0, 1, 1))
+    ax.imshow(picture, interpolation="nearest")
+    seen = Image.open(BytesIO(figures._rendered(figure, palette=True, dpi=100, format="png"))).convert("RGB")
+    found = {tuple(colour) for colour in np.array(seen)[20, 20:160:40].tolist()}
+    assert found == {tuple(colour) for colour in figures.part_colours(names).tolist()}

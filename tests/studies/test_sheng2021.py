@@ -361,3 +361,9 @@ def test_rows_differ_in_what_they_are():
     rows = plan.rows_of([1.0])
     specs = [json.dumps(row, sort_keys=True) for row in rows.values()]
     assert len(set(specs)) == len(specs)
+
+
+def test_the_rate_rises_in_the_warm_up_and_then_falls_to_nothing():
+    rate = words.rising_then_falling(4, warmup=2)
+    assert [rate(epoch) for epoch in range(5)] == [0.5, 0.75, 0.5, 0.25, 0.0]
+    assert [words.rising_then_falling(4, warmup=none)(0) for none in (0, 1)] == [1.0, 1.0]

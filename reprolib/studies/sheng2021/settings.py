@@ -49,6 +49,7 @@ class WordScale:
     ffn: int
     tcn: int  # channels of a branch of MS-TCN
     epochs: int
+    warmup: int  # epochs until the rate is `lr` (1: at once); joint training has none
     joint_epochs: int  # of both streams together, which start from their own training
     batch_size: int
     lr: float
@@ -91,8 +92,8 @@ SCALES = {
         seeds=1,
         words=WordScale(
             vocabulary=4, clips=24, speakers=6, frames=8, size=48, crop=32, patch=8, width=4, channels=16, layers=2,
-            subgraphs=2, embedding=8, ffn=16, tcn=8, epochs=1, joint_epochs=1, batch_size=8, lr=1e-3,
-            augment=True, smoothing=0.1, joint_rate=0.1,
+            subgraphs=2, embedding=8, ffn=16, tcn=8, epochs=1, warmup=1, joint_epochs=1, batch_size=8,
+            lr=1e-3, augment=True, smoothing=0.1, joint_rate=0.1,
         ),
         sentences=SentenceScale(
             sentences=16, longest=2, sentence_speakers=6, model_width=16, heads=2, blocks=1, sentence_ffn=32,
@@ -103,8 +104,8 @@ SCALES = {
         seeds=3,
         words=WordScale(
             vocabulary=20, clips=960, speakers=48, frames=16, size=64, crop=48, patch=12, width=8, channels=32,
-            layers=2, subgraphs=4, embedding=8, ffn=64, tcn=32, epochs=8, joint_epochs=3, batch_size=8, lr=2e-3,
-            augment=False, smoothing=0.0, joint_rate=0.3,
+            layers=2, subgraphs=4, embedding=8, ffn=64, tcn=32, epochs=12, warmup=3, joint_epochs=5,
+            batch_size=8, lr=1e-3, augment=False, smoothing=0.0, joint_rate=1.0,
         ),
         sentences=SentenceScale(
             sentences=480, longest=3, sentence_speakers=48, model_width=64, heads=4, blocks=2, sentence_ffn=128,
@@ -115,8 +116,8 @@ SCALES = {
         seeds=3,
         words=WordScale(
             vocabulary=80, clips=12000, speakers=300, frames=20, size=160, crop=112, patch=32, width=64, channels=512,
-            layers=6, subgraphs=8, embedding=64, ffn=2048, tcn=256, epochs=20, joint_epochs=6, batch_size=32, lr=3e-4,
-            augment=True, smoothing=0.1, joint_rate=0.1,
+            layers=6, subgraphs=8, embedding=64, ffn=2048, tcn=256, epochs=20, warmup=1, joint_epochs=6,
+            batch_size=32, lr=3e-4, augment=True, smoothing=0.1, joint_rate=0.1,
         ),
         sentences=SentenceScale(
             sentences=6000, longest=5, sentence_speakers=300, model_width=512, heads=8, blocks=6, sentence_ffn=2048,

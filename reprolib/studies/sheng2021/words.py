@@ -72,13 +72,14 @@ def fitted_reader(p: Mapping, seed: int, context: Context) -> tuple[Reader, dict
         labels = torch.from_numpy(training.labels.astype(np.int64))
         if p.get("shuffled"):
             labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))]
-        epochs, rates = p["epochs"], {}
+        epochs, warmup, rates = p["epochs"], p["warmup"], {}
         if p.get("longer"):
             epochs += p["joint_epochs"]
         if p["network"] == "two":
-            epochs = p["joint_epochs"]
+            epochs, warmup = p["joint_epochs"], 0
             rates = {f"network.{name}_stream.": p["joint_rate"] for name in ("global", "local")}
-        schedule = DecaySchedule(epochs, p["batch_size"], p["lr"], _falling(epochs), rates)
+        rate = rising_then_falling(epochs, warmup=warmup)
+        schedule = DecaySchedule(epochs, p["batch_size"], p["lr"], rate, rates)
         return train(
             reader.to(context.device), seen | {"labels": labels}, partial(_word_loss, smoothing=p["smoothing"]),
             schedule=schedule, fabric=make_fabric(context.device), seed=seed, inputs=names,
@@ -100,9 +101,12 @@ def _word_loss(logits: Tensor, batch: Mapping[str, Tensor], *, smoothing: float)
     return F.cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
 
 
-def _falling(epochs: int) -> Callable[[int], float]:
-    """The rate falls linearly and would be zero after the last epoch."""
-    return lambda epoch: 1 - epoch / epochs
+def rising_then_falling(epochs: int, *, warmup: int) -> Callable[[int], float]:
+    """The rate falls linearly and would be zero after the last epoch; in `warmup` epochs it first rises to that line.
+
+    Without the rise the global stream of `cpu` stays at chance with some seeds.
+    """
+    return lambda epoch: (1 - epoch / epochs) * min(1.0, (epoch + 1) / max(warmup, 1))
 
 
 def augmented(batch: Mapping[str, Tensor], generator: torch.Generator, *, shift: int) -> dict[str, Tensor]:

@@ -167,7 +167,7 @@ def _input_sizes(records: Mapping[str, list[Record]]) -> Figure:
             ax.plot([], [], "o", color=colour, label=f"{side} × {side}")
         ax.set_xticks(range(len(names)), names)
         ax.set(ylabel="overall F1", xlim=(-0.5, len(names) - 0.5))
-        ax.legend(title="input of stage 1")
+        figure.legend(title="input of stage 1", loc="outside right upper")
     return figure
 
 
