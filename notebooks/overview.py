@@ -7,8 +7,8 @@
 #
 # - **Five papers.** Structure via consensus {cite:p}`masi2020`, lip segmentation by fuzzy logic and graph
 #   reasoning {cite:p}`yang2023`, interlinked networks for face parsing {cite:p}`yin2020`, face masks in
-#   video {cite:p}`wang2018`, graph networks for lip reading {cite:p}`sheng2021`. One after the other:
-#   two are here, two are built and wait for their runs, one is still to come.
+#   video {cite:p}`wang2018`, graph networks for lip reading {cite:p}`sheng2021`. All five are run at
+#   laptop scale; the table below says on which data.
 # - **One page a paper.** It begins with the verdicts. Then come question, folded code, table or picture, and an
 #   answer computed from the records. Ours stands beside the published number, with the spread over seeds. It
 #   ends with what differs between the paper, its released code and us.

@@ -183,6 +183,7 @@ shown.table("table 7b", "The best hypothesis after each step of the beam search.
 # | D16 | curriculum of 1 to 37 words | our sentences are short | by number of words, as far as they go |
 # | D17 | crops mirrored and moved, labels smoothed | at `cpu` nothing is learned with them in time | `cpu`: neither, for words |
 # | D18 | coordinates and encoding start alike | a mouth moves by hundredths of a face, an embedding has deviation 1 | ×10, ×0.1 at the start |
+# | D19 | Adam's rate falls, no warm-up named | front ends learned before, on ample data | `cpu`: three epochs of warm-up, without which one stream fails with some seeds |
 
 # %% tags=["hide-input"]
 import dataclasses
