@@ -54,11 +54,16 @@ class C3DResNet18(nn.Module):
         he_initialise(self)
 
     def forward(self, crops: Tensor, lengths: Tensor | None = None) -> Tensor:
+        maps = self.maps(crops, lengths)
+        return self.average(maps.flatten(0, 1)).flatten(1).unflatten(0, maps.shape[:2])
+
+    def maps(self, crops: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """What the global average reads: (N, T, 8·width, ⌈h/32⌉, ⌈w/32⌉)."""
         clips = crops[:, None] if crops.dim() == 4 else crops
         batch, _, frames, _, _ = clips.shape
         # (N, C, T, h, w) -> (N·T, width, h/4, w/4)
         maps = self.stem(without_padding(clips, lengths, dim=2))
-        return self.average(self.stages(maps)).flatten(1).unflatten(0, (batch, frames))
+        return self.stages(maps).unflatten(0, (batch, frames))
 
 
 class SpatioTemporalStem(nn.Module):

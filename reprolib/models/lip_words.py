@@ -115,7 +115,8 @@ class ResNetBLSTM(nn.Module):
     """ResNet+BLSTM: C3D-ResNet34, two LSTM stacks in opposite directions that meet at the top, scores per frame.
 
     crops float32 (N, T, h, w), lengths int64 (N,) or None -> scores (N, classes), the mean over frames of the log
-    softmax. `width` scales all channels (64 is the paper's). Source: Stafylakis and Tzimiropoulos 2017.
+    softmax, so that their negative at the right word is the mean loss of the frames. `width` scales all channels (64 is
+    the paper's). Source: Stafylakis and Tzimiropoulos 2017.
     """
 
     def __init__(self, classes: int, *, width: int = 64):

@@ -111,7 +111,8 @@ class TFSeq2Seq(nn.Module):
     """TF blocks over frames, causal TF blocks with attention to the frames over characters.
 
     Input, output and tokens as `lip_transformer.TransformerSeq2Seq`; `beam_search` reads both. `kernel_size` and
-    `window` are those of `TFBlock`.
+    `window` are those of `TFBlock`. With `fusion` the input are maps (N, T, in_channels, h, w), which
+    `SpatioTemporalFusion` makes into features.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class TFSeq2Seq(nn.Module):
         dropout: float = 0.1,
         kernel_size: int = 3,
         window: int = 7,
+        fusion: bool = False,
     ):
         super().__init__()
         self.tokens = tokens
@@ -137,6 +139,7 @@ class TFSeq2Seq(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(width, tokens)
         initialise(self)
+        self.fusion = SpatioTemporalFusion(in_channels) if fusion else None  # starts as the average
 
     def forward(self, features: Tensor, lengths: Tensor, previous: Tensor) -> Tensor:
         return self.decode(previous, self.encode(features, lengths))
@@ -144,6 +147,8 @@ class TFSeq2Seq(nn.Module):
     def encode(self, features: Tensor, lengths: Tensor) -> Encoded:
         """The encoder's output, once for all steps of the decoder."""
         padding = padded(lengths, features.shape[1]).to(features.device)
+        if self.fusion is not None:
+            features = self.fusion(features, lengths)
         frames = self.dropout(with_positions(self.project(features)))
         for block in self.encoder:
             frames = block(frames, padding)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from reprolib.models.asst_gcn import ASSTGCN, PlainAttention
-from reprolib.models.c3d_resnet18 import C3DResNet18
+from reprolib.models.c3d_resnet18 import C3DResNet18, valid_frames
 from reprolib.models.landmark_patches import LRLP25, LRLP38, MOUTH_AND_CHIN
 from reprolib.models.lip_transformer import TransformerCTC, TransformerSeq2Seq
 from reprolib.models.lip_words import (
@@ -68,10 +68,23 @@ class Reader(nn.Module):
         """What a sentence's back end gets, (N, T, C)."""
         return self.network.features(**dict(zip(self.names, tensors, strict=True)))
 
+    def maps(self, *tensors: Tensor) -> Tensor:
+        """What the global stream averages over places, (N, T, C, h, w), for a back end that does not average."""
+        seen = dict(zip(self.names, tensors, strict=True))
+        return self.network.global_stream.maps(seen["crops"], seen["lengths"])
+
     @property
     def channels(self) -> int:
         """C of `features`."""
         return self.network.channels
+
+    def without_head(self) -> Reader:
+        """The same front end, without the layers that only words need."""
+        network = self.network
+        for owner, name in ((network, "head"), (network, "classifier"), (getattr(network, "encoder", None), "lstm")):
+            if hasattr(owner, name):
+                setattr(owner, name, None)
+        return self
 
     def keep_graphs(self, epoch: int, epochs: int) -> None:
         """Keep the semantic graphs if `epoch` (from 0) of `epochs` is one of those that are shown."""
@@ -87,18 +100,36 @@ class Reader(nn.Module):
 class SentenceReader(nn.Module):
     """A front end of the word task and a back end of the sentence task: -> logits of characters.
 
-    In training the front end stays in evaluation mode: its normalisation keeps the statistics that it has.
+    The back end gets features of mean 0 and deviation 1 on the training clips, channel by channel, once `measure` has
+    seen them. In training the front end stays in evaluation mode: its normalisation keeps the statistics that it has.
     """
 
     def __init__(self, front: Reader, back: nn.Module) -> None:
         super().__init__()
-        self.front, self.back = front, back
+        self.front, self.back = front.without_head(), back
+        self.reads_maps = getattr(back, "fusion", None) is not None
+        self.register_buffer("mean", torch.zeros(1))
+        self.register_buffer("deviation", torch.ones(1))
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """The front end's tensors, lengths last, then what else the back end takes."""
         count = len(self.front.names)
         seen, further = tensors[:count], tensors[count:]
-        return self.back(self.front.features(*seen), seen[-1], *further)
+        return self.back(self.features(*seen), seen[-1], *further)
+
+    def features(self, *tensors: Tensor) -> Tensor:
+        """What the back end reads, (N, T, C) or maps (N, T, C, h, w), from the front end's tensors."""
+        return self.scaled((self.front.maps if self.reads_maps else self.front.features)(*tensors))
+
+    def scaled(self, features: Tensor) -> Tensor:
+        """Features or maps less the mean, over the deviation."""
+        shape = (-1, *(1 for _ in features.shape[3:]))
+        return (features - self.mean.view(shape)) / self.deviation.view(shape)
+
+    def measure(self, features: Tensor, lengths: Tensor) -> None:
+        """Set mean and deviation of the channels to those of `features` (or maps) in the clips' valid frames."""
+        valid = features[valid_frames(lengths, features.shape[1])].movedim(1, -1).flatten(0, -2)  # (frames, C)
+        self.mean, self.deviation = valid.mean(0), valid.std(0).clamp(min=1e-5)
 
     def train(self, mode: bool = True) -> SentenceReader:
         super().train(mode)
@@ -167,15 +198,21 @@ def build_back_end(p: Mapping, channels: int, outputs: int) -> nn.Module:
     sizes = {"width": p["model_width"], "heads": p["heads"], "ffn": p["sentence_ffn"]}
     if p["network"] == "ctc":
         return TransformerCTC(channels, outputs, layers=2 * p["blocks"], **sizes)
-    kind = TFSeq2Seq if p["network"] == "tf" else TransformerSeq2Seq
-    return kind(channels, outputs, layers=p["blocks"], **sizes)
+    if p["network"] == "tf":
+        return TFSeq2Seq(channels, outputs, layers=p["blocks"], fusion=True, **sizes)
+    return TransformerSeq2Seq(channels, outputs, layers=p["blocks"], **sizes)
 
 
 @torch.no_grad()
 def operations(model: nn.Module, inputs: Sequence[Tensor]) -> int:
     """Multiply-accumulate operations of one forward pass in evaluation mode: products of matrices and convolutions."""
-    # fused recurrent layers and fused attention would hide their products
+    # fused recurrent layers, fused attention and the encoder's fast path would hide their products
     quiet, unfused = warnings.catch_warnings(action="ignore"), torch.backends.mkldnn.flags(enabled=False)
-    with quiet, unfused, FlopCounterMode(display=False) as counter:
-        model(*inputs)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with quiet, unfused, FlopCounterMode(display=False) as counter:
+            model(*inputs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     return counter.get_total_flops() // 2

@@ -18,7 +18,7 @@ from reprolib.models.lip_transformer import ctc_loss, ctc_prefix_beam
 from reprolib.studies.sheng2021 import data as clips_of
 from reprolib.studies.sheng2021 import settings as s
 from reprolib.studies.sheng2021.data import Views
-from reprolib.studies.sheng2021.networks import INPUTS, Reader, SentenceReader, build_back_end
+from reprolib.studies.sheng2021.networks import INPUTS, SentenceReader, build_back_end
 from reprolib.studies.sheng2021.plan import local_stream, words
 from reprolib.studies.sheng2021.scores import rates, sentence_metrics
 from reprolib.studies.sheng2021.words import (
@@ -54,8 +54,10 @@ def read_sentences(p: Mapping, seed: int, context: Context) -> Outcome:
 
 
 def front_of(streams: str) -> dict:
-    """The row of the word task whose network is the front end."""
-    return words(streams, **local_stream()) if streams in ("two", "local") else words(streams)
+    """The row of the word task whose network is the front end; single streams learn as long as two together."""
+    if streams == "two":
+        return words(streams, **local_stream())
+    return words(streams, **(local_stream() if streams == "local" else {}), longer=True)
 
 
 def tokeniser_of(texts: Sequence[str], p: Mapping) -> Tokeniser:
@@ -77,8 +79,10 @@ def _train_back_end(
 ) -> dict[str, list[float]]:
     """The back end alone, on features that are computed once; short sentences first."""
     previous, targets = tokens.for_teacher_forcing(training.texts)
+    raw = features_of(model, seen, context)
+    model.measure(raw, seen["lengths"])
     batches = {
-        "features": features_of(model.front, seen, context), "lengths": seen["lengths"],
+        "features": model.scaled(raw), "lengths": seen["lengths"],
         "previous": previous, "targets": targets,
     }  # fmt: skip
     curves: dict[str, list[float]] = {}
@@ -162,13 +166,13 @@ def _ctc(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def features_of(front: Reader, seen: Mapping[str, Tensor], context: Context) -> Tensor:
-    """What the front end makes of all clips, float32 (N, T, C)."""
-    front.to(context.device).eval()
+def features_of(model: SentenceReader, seen: Mapping[str, Tensor], context: Context) -> Tensor:
+    """What the back end reads of all clips, float32 (N, T, C) or maps (N, T, C, h, w)."""
+    model.to(context.device).eval()
     parts = []
     for start in range(0, len(seen["lengths"]), BATCH):
-        batch = [seen[name][start : start + BATCH].to(context.device) for name in front.names]
-        parts.append(front.features(*batch).float().cpu())
+        batch = [seen[name][start : start + BATCH].to(context.device) for name in model.front.names]
+        parts.append(model.features(*batch).float().cpu())
     return torch.cat(parts)
 
 
@@ -188,7 +192,7 @@ def _outcome(
 ) -> Outcome:
     """Error rates on the test clips, and what is needed to take them apart; no real sentence is kept."""
     model.to(context.device).eval()
-    features = features_of(model.front, seen, context)
+    features = features_of(model, seen, context)
     start = time.perf_counter()
     texts, steps = _read(model, features, test.lengths, training, tokens, p, context)
     seconds = time.perf_counter() - start

@@ -109,7 +109,7 @@ SCALES = {
         ),
         sentences=SentenceScale(
             sentences=480, longest=3, sentence_speakers=48, model_width=64, heads=4, blocks=2, sentence_ffn=128,
-            sentence_epochs=30, sentence_batch=8, factor=16.0, warmup=4000, fine_tuning_lr=1e-6, beam=6,
+            sentence_epochs=60, sentence_batch=8, factor=16.0, warmup=4000, fine_tuning_lr=1e-6, beam=6,
         ),
     ),
     "gpu": Scale(
@@ -159,7 +159,7 @@ _JITTERS = (1.0, 2.0, 4.0)
 PRINTED_AS = {
     "4": {TWO_S: TWO, GLOBAL_S: GLOBAL, LOCAL_S: LOCAL},
     "5": {LOCAL: "Full model"},
-    "6": {GLOBAL: "ResNet+MSTCN", TWO: "Ours (ASST-GCN+MSTCN)"},
+    "6": {GLOBAL_LONGER: "ResNet+MSTCN", TWO: "Ours (ASST-GCN+MSTCN)"},
     "7": {WAS_S: "WAS", GLOBAL_S: "TM-seq2seq (Baseline)", TWO_S: "Ours"},
 }
 

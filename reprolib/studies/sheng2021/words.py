@@ -80,8 +80,9 @@ def fitted_reader(p: Mapping, seed: int, context: Context) -> tuple[Reader, dict
             rates = {f"network.{name}_stream.": p["joint_rate"] for name in ("global", "local")}
         rate = rising_then_falling(epochs, warmup=warmup)
         schedule = DecaySchedule(epochs, p["batch_size"], p["lr"], rate, rates)
+        loss = LOSSES.get(p["network"], _word_loss)
         return train(
-            reader.to(context.device), seen | {"labels": labels}, partial(_word_loss, smoothing=p["smoothing"]),
+            reader.to(context.device), seen | {"labels": labels}, partial(loss, smoothing=p["smoothing"]),
             schedule=schedule, fabric=make_fabric(context.device), seed=seed, inputs=names,
             augment=partial(augmented, shift=round(s.SHIFT * p["crop"])) if p["augment"] else None,
             each_epoch=lambda model, epoch: model.keep_graphs(epoch, epochs) or {},
@@ -99,6 +100,15 @@ def _without_choices(p: Mapping) -> dict:
 
 def _word_loss(logits: Tensor, batch: Mapping[str, Tensor], *, smoothing: float) -> Tensor:
     return F.cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
+
+
+def _loss_of_frames(scores: Tensor, batch: Mapping[str, Tensor], *, smoothing: float) -> Tensor:
+    """The frames' mean cross-entropy from the mean of their log-probabilities, which are not normalised again."""
+    right = scores.gather(1, batch["labels"][:, None])[:, 0]
+    return -((1 - smoothing) * right + smoothing * scores.mean(1)).mean()
+
+
+LOSSES = {"blstm": _loss_of_frames}  # of networks that do not learn from logits of the clip
 
 
 def rising_then_falling(epochs: int, *, warmup: int) -> Callable[[int], float]:
