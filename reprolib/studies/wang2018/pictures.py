@@ -160,17 +160,22 @@ def _over_time(records: Mapping[str, list[Record]], arrays: Arrays) -> Figure:
 
 def _loss_curves(records: Mapping[str, list[Record]]) -> Figure:
     """Validation mIoU while the ConvLSTM is trained with each loss; bands are ranges over seeds."""
-    rows = (s.CROSS_ENTROPY, s.IOU, s.HINGE, s.LINEAR, s.DICE, s.LOVASZ, s.SOFT, s.SCORES)
+    panels = {
+        "the paper's losses": (s.CROSS_ENTROPY, s.IOU, s.HINGE, s.LINEAR),
+        "others": (s.DICE, s.LOVASZ, s.SOFT, s.SCORES),
+    }
     with figures.style():
-        figure, ax = plt.subplots(figsize=(6.4, 3.6))
-        for row in rows:
-            if row in records:
-                curves = np.array([record.curves["validation_miou"] for record in records[row]])
-                x = np.arange(1, curves.shape[1] + 1)
-                title = row.removesuffix(" (ours, beyond the paper)")
-                figures.line_with_band(ax, x, curves.mean(0), curves.min(0), curves.max(0), title)
-        ax.set(xlabel="epoch", ylabel="validation mIoU (%)")
-        ax.legend(fontsize=8)
+        figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.8), sharey=True)
+        for ax, (title, rows) in zip(axes, panels.items(), strict=True):
+            for row in rows:
+                if row in records:
+                    curves = np.array([record.curves["validation_miou"] for record in records[row]])
+                    x = np.arange(1, curves.shape[1] + 1)
+                    label = row.removesuffix(" (ours, beyond the paper)")
+                    figures.line_with_band(ax, x, curves.mean(0), curves.min(0), curves.max(0), label)
+            ax.set(xlabel="epoch", title=title)
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=8, ncols=2)
+        axes[0].set(ylabel="validation mIoU (%)")
     return figure
 
 

@@ -157,7 +157,7 @@ QUESTIONS = (
     _ours("per-clip", "Weights of the whole batch against those of each clip?", "extra A", s.LINEAR, s.PER_CLIP, None),
     _ours("peepholes", "What do the peepholes of Eq. 1 give?", "extra A", s.PEEPHOLES, s.LINEAR, None),
     _ours("input", "What does it give to scale the ConvLSTM's input by 0.1?", "extra A", s.LINEAR, s.UNSCALED, None),
-    _ours("unet", "What does a Unet, which a user would pick today, give over the full system?",
+    _ours("unet", "What does a Unet of today, trained as long as the baseline, give over the full system?",
           "Table 2", s.UNET, s.COMBINED, None),
     _ours("unet-smoothing", "Does smoothing over time help the Unet?", "Table 2", s.UNET_SMOOTHED, s.UNET, None),
 )  # fmt: skip
