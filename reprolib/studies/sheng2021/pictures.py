@@ -51,11 +51,22 @@ def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
     return made
 
 
+# rows and columns of the graphs of 38 landmarks, in their order
+GROUPS = {"jaw": 13, "nose": 5, "outer lips": 12, "inner lips": 8}
+
+
 def _matrix(ax: Axes, matrix: np.ndarray, title: str) -> None:
+    """A graph (38, 38) in greys; ticks begin the groups of landmarks."""
     ax.imshow(matrix, cmap=GREYS, interpolation="nearest")
     ax.set_title(title, fontsize=9)
     ax.grid(False)
-    ax.set(xticks=[], yticks=[])
+    ends = np.cumsum(list(GROUPS.values()))
+    edges, middles = np.r_[0, ends] - 0.5, ends - np.array(list(GROUPS.values())) / 2 - 0.5
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_ticks(edges, [""] * len(edges))
+        axis.set_ticks(middles, list(GROUPS), minor=True, fontsize=6)
+        axis.set_tick_params(which="minor", length=0)
+    ax.set_yticks(middles, list(GROUPS), minor=True, fontsize=6, rotation=90, va="center")
 
 
 def _last_layer(kept: Mapping[str, np.ndarray]) -> Figure:
@@ -74,7 +85,7 @@ def _by_epoch(kept: Mapping[str, np.ndarray]) -> Figure:
     graphs = np.abs(kept["semantic_by_epoch"].astype(np.float32))  # (epochs, layers, K, K)
     epochs, layers = graphs.shape[:2]
     with figures.style():
-        figure, axes = plt.subplots(epochs, layers, figsize=(1.6 * layers, 1.7 * epochs), squeeze=False)
+        figure, axes = plt.subplots(epochs, layers, figsize=(1.8 * layers, 1.9 * epochs), squeeze=False)
         for row, epoch in zip(range(epochs), kept["semantic_epochs"].tolist(), strict=True):
             for layer in range(layers):
                 title = f"layer {layer + 1}" if row == 0 else ""
