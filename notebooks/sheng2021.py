@@ -81,7 +81,9 @@ shown.claims()
 #
 # Two controls are missing there: a plain multi-head attention in place of both graphs, and no graph at all. Landmarks
 # come from a detector that errs; noise is measured on networks that were trained without it. A lip mask as a further
-# input is what Yang et al. {cite:p}`yang2023` propose as future work.
+# input is what Yang et al. {cite:p}`yang2023` propose as future work. The network of these masks learned from many more
+# drawn mouths, by the same renderer as these clips: what they add here is in part that training, and MACs do not count
+# it.
 
 # %% tags=["hide-input"]
 shown.questions()
