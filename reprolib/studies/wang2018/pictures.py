@@ -174,7 +174,8 @@ def _loss_curves(records: Mapping[str, list[Record]]) -> Figure:
                     label = row.removesuffix(" (ours, beyond the paper)")
                     figures.line_with_band(ax, x, curves.mean(0), curves.min(0), curves.max(0), label)
             ax.set(xlabel="epoch", title=title)
-            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=8, ncols=2)
+            if ax.lines:
+                ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=8, ncols=2)
         axes[0].set(ylabel="validation mIoU (%)")
     return figure
 
