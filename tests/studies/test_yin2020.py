@@ -379,3 +379,12 @@ def test_figure_7_samples_odd_crops_on_pixels_and_even_ones_between():
     odd, even = (ax.lines[2].get_xdata() for ax in pictures.sampling_grids().axes[:2])
     np.testing.assert_allclose(odd, np.round(odd), atol=1e-5)
     np.testing.assert_allclose(np.abs(even - np.round(even)), 0.5, atol=1e-5)
+
+
+def test_on_fassegs_single_source_the_hybrid_is_compared_with_full_training_there(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(results, "_compare", lambda c, *_: asked.append(c))
+    for source in ("synthetic", "public"):
+        results.claims(settings.Parameters(data=source), RunStore(tmp_path))
+    rivals = [c.b for c in asked if c.id == "hybrid"]
+    assert rivals == [settings.END_TO_END_SECOND, settings.END_TO_END]
