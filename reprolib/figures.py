@@ -207,6 +207,11 @@ def line_with_band(ax: Axes, x: np.ndarray, mean: np.ndarray, low: np.ndarray, h
     return ax
 
 
+def line_of_seeds(ax: Axes, x: np.ndarray, values: np.ndarray, label: str) -> Axes:
+    """The mean of values (seeds, n) over the seeds, and their range as a band."""
+    return line_with_band(ax, x, values.mean(0), values.min(0), values.max(0), label)
+
+
 def effect_figures(claims: Sequence[Claim], *, by: str) -> list[Figure]:
     """Forest plots of the claims whose effect the paper prints, one for each `by` ("unit" or "place") and unit."""
     shown = [claim for claim in claims if claim.published_effect is not None]
@@ -340,7 +345,7 @@ def _rendered(figure: Figure, *, palette: bool = False, **how) -> bytes:
     # the colours of parts stay as they are: an adaptive palette alone may make one of two dark reds
     kept = [channel for colour in sorted(set(_PARTS.values())) for channel in ImageColor.getrgb(colour)]
     adaptive = picture.quantize(256 - len(kept) // 3, dither=Image.Dither.NONE).getpalette()
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(kept + adaptive)
-    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(smaller, "png", optimize=True)
+    colours = Image.new("P", (1, 1))
+    colours.putpalette(kept + adaptive)
+    picture.quantize(palette=colours, dither=Image.Dither.NONE).save(smaller, "png", optimize=True)
     return smaller.getvalue()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from reprolib.datasets.people import split_people
 from reprolib.errors import UserError
 
 
@@ -66,14 +67,5 @@ def split_by_subject(clips: ClipSet, *, parts: tuple[float, ...], seed: int) -> 
 
     Every part gets one person at least. UserError for fewer people than parts.
     """
-    people = np.random.default_rng(seed).permutation(sorted(set(clips.subjects)))
-    if len(people) < len(parts):
-        raise UserError(
-            f"a split into {len(parts)} sets needs as many people, found {len(people)}: give clips of more people"
-        )
-    ends = np.round(np.cumsum(parts) / sum(parts) * len(people)).astype(int)
-    at_least = np.arange(1, len(parts) + 1)  # one person each, and as many left for those behind
-    ends = np.clip(ends, at_least, len(people) - at_least[::-1] + 1)
-    ends = np.maximum.accumulate(ends - at_least) + at_least
-    sets = np.split(people, ends[:-1])
-    return [clips.subset(np.flatnonzero(np.isin(clips.subjects, of_part))) for of_part in sets]
+    sets = split_people(clips.subjects, parts=parts, seed=seed, called="people")
+    return [clips.subset(indices) for indices in sets]

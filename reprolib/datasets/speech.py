@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 import cv2
 import numpy as np
 
+from reprolib.datasets.people import split_people
 from reprolib.errors import UserError
 
 NOSE_TIP = 30
@@ -57,17 +58,8 @@ def split_by_speaker(clips: SpeechSet, *, parts: tuple[float, ...], seed: int) -
 
     Every part gets one speaker at least. UserError for fewer speakers than parts.
     """
-    people = np.random.default_rng(seed).permutation(sorted(set(clips.speakers)))
-    if len(people) < len(parts):
-        raise UserError(
-            f"a split into {len(parts)} sets needs as many speakers, found {len(people)}: give clips of more people"
-        )
-    ends = np.round(np.cumsum(parts) / sum(parts) * len(people)).astype(int)
-    at_least = np.arange(1, len(parts) + 1)  # one speaker each, and as many left for those behind
-    ends = np.clip(ends, at_least, len(people) - at_least[::-1] + 1)
-    ends = np.maximum.accumulate(ends - at_least) + at_least
-    sets = np.split(people, ends[:-1])
-    return [clips.subset(np.flatnonzero(np.isin(clips.speakers, of_part))) for of_part in sets]
+    sets = split_people(clips.speakers, parts=parts, seed=seed, called="speakers")
+    return [clips.subset(indices) for indices in sets]
 
 
 def alignment(landmarks: np.ndarray, size: int) -> np.ndarray:

@@ -65,7 +65,6 @@ PREPOSITIONS = ("at", "by", "in", "with")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ADVERBS = ("again", "now", "please", "soon")
 GRAMMAR = (COMMANDS, COLOURS, PREPOSITIONS, DIGITS, ADVERBS)
-SHORT_GRAMMAR = (COMMANDS, COLOURS, DIGITS)
 
 
 def viseme_class_of(vocabulary: Sequence[str]) -> np.ndarray:

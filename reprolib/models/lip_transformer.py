@@ -24,7 +24,35 @@ class Encoded(NamedTuple):
     padding: Tensor
 
 
-class TransformerSeq2Seq(nn.Module):
+class Seq2Seq(nn.Module):
+    """What encoder–decoders over characters share: `beam_search` reads every one.
+
+    A subclass has `encode`, `embedding`, `dropout`, `classifier`, and `decoder`: layers from texts (N·B, L, width),
+    the encoded clips and what of (L, L) a character may not see to texts and, asked for, attention to the frames.
+    """
+
+    def forward(self, features: Tensor, lengths: Tensor, previous: Tensor) -> Tensor:
+        return self.decode(previous, self.encode(features, lengths))
+
+    def decode(self, previous: Tensor, encoded: Encoded) -> Tensor:
+        """Logits (N·B, L, tokens) for `previous` (N·B, L): B texts for every encoded clip, side by side."""
+        return self.classifier(self._decode(previous, encoded)[0])
+
+    def cross_attention(self, previous: Tensor, encoded: Encoded) -> Tensor:
+        """What each character attends to: (layers, N·B, heads, L, T), rows sum to one in evaluation mode."""
+        return torch.stack(self._decode(previous, encoded, attention=True)[1])
+
+    def _decode(self, previous: Tensor, encoded: Encoded, *, attention: bool = False) -> tuple[Tensor, list[Tensor]]:
+        texts = self.dropout(embedded(self.embedding, previous))
+        future = later(previous.shape[1], previous.device)
+        weights = []
+        for layer in self.decoder:
+            texts, of_layer = layer(texts, encoded, future, attention=attention)
+            weights.append(of_layer)
+        return texts, weights
+
+
+class TransformerSeq2Seq(Seq2Seq):
     """Encoder over frames, decoder over characters; post-norm, sinusoidal positions.
 
     features float32 (N, T, in_channels), lengths int64 (N,) valid frames, previous int64 (N, L) what the decoder has
@@ -57,31 +85,11 @@ class TransformerSeq2Seq(nn.Module):
         self.classifier = nn.Linear(width, tokens)
         initialise(self)
 
-    def forward(self, features: Tensor, lengths: Tensor, previous: Tensor) -> Tensor:
-        return self.decode(previous, self.encode(features, lengths))
-
     def encode(self, features: Tensor, lengths: Tensor) -> Encoded:
         """The encoder's output, once for all steps of the decoder."""
         padding = padded(lengths, features.shape[1])
         frames = self.dropout(with_positions(self.project(features)))
         return Encoded(self.encoder(frames, src_key_padding_mask=padding), padding)
-
-    def decode(self, previous: Tensor, encoded: Encoded) -> Tensor:
-        """Logits (N·B, L, tokens) for `previous` (N·B, L): B texts for every encoded clip, side by side."""
-        return self.classifier(self._decode(previous, encoded)[0])
-
-    def cross_attention(self, previous: Tensor, encoded: Encoded) -> Tensor:
-        """What each character attends to: (layers, N·B, heads, L, T), rows sum to one in evaluation mode."""
-        return torch.stack(self._decode(previous, encoded, attention=True)[1])
-
-    def _decode(self, previous: Tensor, encoded: Encoded, *, attention: bool = False) -> tuple[Tensor, list[Tensor]]:
-        texts = self.dropout(embedded(self.embedding, previous))
-        future = later(previous.shape[1], previous.device)
-        weights = []
-        for layer in self.decoder:
-            texts, of_layer = layer(texts, encoded, future, attention=attention)
-            weights.append(of_layer)
-        return texts, weights
 
 
 class DecoderLayer(nn.TransformerDecoderLayer):

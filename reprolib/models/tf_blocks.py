@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from reprolib.models.lip_transformer import (
     Encoded,
+    Seq2Seq,
     attend,
-    embedded,
     initialise,
     later,
     padded,
@@ -100,14 +100,19 @@ class TFDecoderLayer(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
         self.norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
 
-    def forward(self, texts: Tensor, encoded: Encoded, *, attention: bool = False) -> tuple[Tensor, Tensor | None]:
-        """texts (N·B, L, width) -> same, and the attention to frames (N·B, heads, L, T), or None."""
+    def forward(
+        self, texts: Tensor, encoded: Encoded, future: Tensor, *, attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """texts (N·B, L, width) -> same, and the attention to frames (N·B, heads, L, T), or None.
+
+        The block is causal by itself and has no use for `future`.
+        """
         texts = self.block(texts, torch.zeros(texts.shape[:2], dtype=torch.bool, device=texts.device))
         seen, weights = attend(self.attention, texts, encoded, attention=attention)
         return self.norm(texts + self.dropout(seen)), weights
 
 
-class TFSeq2Seq(nn.Module):
+class TFSeq2Seq(Seq2Seq):
     """TF blocks over frames, causal TF blocks with attention to the frames over characters.
 
     Input, output and tokens as `lip_transformer.TransformerSeq2Seq`; `beam_search` reads both. `kernel_size` and
@@ -141,9 +146,6 @@ class TFSeq2Seq(nn.Module):
         initialise(self)
         self.fusion = SpatioTemporalFusion(in_channels) if fusion else None  # starts as the average
 
-    def forward(self, features: Tensor, lengths: Tensor, previous: Tensor) -> Tensor:
-        return self.decode(previous, self.encode(features, lengths))
-
     def encode(self, features: Tensor, lengths: Tensor) -> Encoded:
         """The encoder's output, once for all steps of the decoder."""
         padding = padded(lengths, features.shape[1]).to(features.device)
@@ -153,19 +155,3 @@ class TFSeq2Seq(nn.Module):
         for block in self.encoder:
             frames = block(frames, padding)
         return Encoded(frames, padding)
-
-    def decode(self, previous: Tensor, encoded: Encoded) -> Tensor:
-        """Logits (N·B, L, tokens) for `previous` (N·B, L): B texts for every encoded clip, side by side."""
-        return self.classifier(self._decode(previous, encoded)[0])
-
-    def cross_attention(self, previous: Tensor, encoded: Encoded) -> Tensor:
-        """What each character attends to: (layers, N·B, heads, L, T), rows sum to one in evaluation mode."""
-        return torch.stack(self._decode(previous, encoded, attention=True)[1])
-
-    def _decode(self, previous: Tensor, encoded: Encoded, *, attention: bool = False) -> tuple[Tensor, list[Tensor]]:
-        texts = self.dropout(embedded(self.embedding, previous))
-        weights = []
-        for layer in self.decoder:
-            texts, of_layer = layer(texts, encoded, attention=attention)
-            weights.append(of_layer)
-        return texts, weights

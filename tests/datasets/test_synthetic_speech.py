@@ -4,9 +4,19 @@ import pytest
 from reprolib.datasets import synthetic_speech
 from reprolib.datasets.facesynth import Delivery, FaceOptions, speak_closely
 from reprolib.datasets.speech import NOSE_AT, alignment
-from reprolib.datasets.synthetic_speech import GRAMMAR, SHORT_GRAMMAR, VOCABULARY, sentences, viseme_class_of, words
+from reprolib.datasets.synthetic_speech import (
+    COLOURS,
+    COMMANDS,
+    DIGITS,
+    GRAMMAR,
+    VOCABULARY,
+    sentences,
+    viseme_class_of,
+    words,
+)
 from reprolib.errors import UserError
 
+SHORT_GRAMMAR = (COMMANDS, COLOURS, DIGITS)
 PLAIN = FaceOptions(blur=0, noise=0, jpeg=0, low_resolution=0, low_light=0, side_light=0, camera_strength=0)
 
 

@@ -227,6 +227,14 @@ def test_no_picture_of_real_clips_is_kept(monkeypatch, tmp_path):
     assert set(outcome.arrays) == {"confusion", "subjects", "categories", "clips", "times"}
 
 
+def test_pictures_are_kept_for_the_rows_that_figures_show_alone(small_run):
+    _, store, _, records = small_run
+    with_pictures = {name for name, record in records.items() if "example_images" in store.arrays(record)}
+    assert with_pictures == set(records) & set(settings.PICTURED)
+    assert set(pictures.FIGURE_6.values()) <= set(settings.PICTURED)
+    assert with_pictures < set(records)
+
+
 # --- tables, claims, figures -----------------------------------------------------------------------------
 
 

@@ -155,7 +155,7 @@ def _sparsity_curves(parameters: s.Parameters, records: Mapping[str, list[Record
             if name in records:
                 curve = _curve(records[name], "test_sparsity")
                 epochs = np.arange(curve.shape[1])
-                figures.line_with_band(ax, epochs, curve.mean(0), curve.min(0), curve.max(0), label)
+                figures.line_of_seeds(ax, epochs, curve, label)
         ax.set(xlabel="epochs of fine-tuning", ylabel="sparsity (components too many or too few)")
         ax.legend(ncols=2)
     return figure
@@ -169,9 +169,7 @@ def _loss_curves(records: Mapping[str, list[Record]], rows: Sequence[str]) -> Fi
         for ax, (curve, label) in zip(axes, panels.items(), strict=True):
             for name in rows:
                 values = _curve(records[name], curve)
-                figures.line_with_band(
-                    ax, np.arange(values.shape[1]), values.mean(0), values.min(0), values.max(0), name
-                )
+                figures.line_of_seeds(ax, np.arange(values.shape[1]), values, name)
             ax.set(xlabel="epochs of fine-tuning", ylabel=label)
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=2)

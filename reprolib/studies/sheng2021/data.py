@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from reprolib.datasets import grid, lrs2, lrs3, lrw, synthetic_speech, talking_speech
-from reprolib.datasets.facesynth import LEXICON, viseme_classes
+from reprolib.datasets.facesynth import LEXICON
 from reprolib.datasets.landmarks import save_arrays
 from reprolib.datasets.speech import MOUTH, SpeechSet, gathered, jitter, mouth_crops, split_by_speaker
 from reprolib.datasets.talking_mouths import crop_box, mouth_crop
@@ -123,11 +123,6 @@ def vocabulary_of(count: int) -> tuple[str, ...]:
     return known[:count]
 
 
-def numbered(names: Sequence[str]) -> np.ndarray:
-    """The same number for the same name, int64 (N,)."""
-    return np.unique(np.asarray(names), return_inverse=True)[1]
-
-
 # --- what networks see ---------------------------------------------------------------------------------
 
 
@@ -193,9 +188,11 @@ def _valid(clips: SpeechSet) -> np.ndarray:
 
 def viseme_classes_of(vocabulary: Sequence[str]) -> np.ndarray:
     """The number of each word's viseme class, int64 (words,); a word outside the lexicon is a class of its own."""
-    known = [word.lower() in LEXICON for word in vocabulary]
-    sounds = [" ".join(viseme_classes(w.lower())) if k else w for w, k in zip(vocabulary, known, strict=True)]
-    return numbered(sounds)
+    known = np.array([word.lower() in LEXICON for word in vocabulary])
+    numbers = np.empty(len(vocabulary), np.int64)
+    numbers[known] = synthetic_speech.viseme_class_of([w for w, k in zip(vocabulary, known, strict=True) if k])
+    numbers[~known] = numbers[known].max(initial=-1) + 1 + np.arange((~known).sum())
+    return numbers
 
 
 @lru_cache(maxsize=1)

@@ -137,29 +137,14 @@ class SentenceReader(nn.Module):
         return self
 
 
-class MaskedStream(nn.Module):
-    """The global stream with the masks of lip, teeth, tongue and cavity as further channels, and MS-TCN (extra D).
-
-    crops float32 (N, T, h, w), masks (N, 4, T, h, w), lengths int64 (N,) -> logits (N, classes).
-    """
-
-    def __init__(self, classes: int, *, width: int, tcn: int) -> None:
-        super().__init__()
-        self.global_stream = C3DResNet18(width=width, in_channels=1 + PARTS)
-        self.head = MSTCN(self.global_stream.channels, classes, channels=tcn)
-
-    def forward(self, crops: Tensor, masks: Tensor, lengths: Tensor) -> Tensor:
-        together = torch.cat([crops[:, None], masks], dim=1)
-        return self.head(self.global_stream(together, lengths), lengths)
-
-
 def build_reader(p: Mapping, classes: int) -> Reader:
     """The network of a row of the word task with random weights."""
     name, width = p["network"], p["width"]
     if name == "mt":
         network = MultipleTowers(classes, frames=p["frames"], width=width)
     elif name == "masked":
-        network = MaskedStream(classes, width=width, tcn=p["tcn"])
+        whole = C3DResNet18(width=width, in_channels=1 + PARTS)
+        network = TwoStream(whole, None, MSTCN(whole.channels, classes, channels=p["tcn"]))
     elif name in OTHERS:
         network = OTHERS[name](classes, width=width)
     else:

@@ -144,7 +144,7 @@ def _curves(records: Mapping[str, list[Record]]) -> Figure:
             if row in records:
                 losses = np.array([record.curves["loss"] for record in records[row]])
                 x = np.arange(1, losses.shape[1] + 1)
-                figures.line_with_band(ax, x, losses.mean(0), losses.min(0), losses.max(0), title)
+                figures.line_of_seeds(ax, x, losses, title)
         ax.set(xlabel="epoch", ylabel="training loss")
         ax.legend()
     return figure

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reprolib.datasets.characters import ENGLISH, IGNORED, Tokeniser
+from reprolib.datasets.people import numbered
 from reprolib.datasets.speech import SpeechSet
 from reprolib.models.beam_search import beam_search
 from reprolib.models.lip_transformer import ctc_loss, ctc_prefix_beam
@@ -205,7 +206,7 @@ def _outcome(
     arrays = {
         "characters": characters.astype(np.int32), "words": spoken.astype(np.int32),
         "characters_rate": rates(characters).astype(np.float32), "words_rate": rates(spoken).astype(np.float32),
-        "speakers": clips_of.numbered(test.speakers),
+        "speakers": numbered(test.speakers),
     }  # fmt: skip
     if p["data"] == "synthetic" and steps is not None:  # nobody's words
         arrays |= {

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprolib.checkpoints import fitted_once
+from reprolib.datasets.people import numbered
 from reprolib.datasets.speech import SpeechSet
 from reprolib.models import complexity
 from reprolib.studies.sheng2021 import data as clips_of
@@ -171,7 +172,7 @@ def _word_outcome(
     right = correct(predicted, test.labels, visemes)
     arrays = {
         "predicted": predicted.astype(np.int16), "labels": test.labels.astype(np.int16), "correct": right,
-        "visemes": visemes.astype(np.int16), "speakers": clips_of.numbered(test.speakers),
+        "visemes": visemes.astype(np.int16), "speakers": numbered(test.speakers),
     }  # fmt: skip
     cost = dict(cost or {})
     speed = {"clips_per_second": cost.pop("clips_per_second")} if cost else {}
@@ -230,7 +231,7 @@ def _graphs(
         first = by_subgraph[0, 0].cpu() if first is None else first
         means.append(by_subgraph.mean(1).cpu())
     graphs = torch.cat(means).numpy()
-    speakers = clips_of.numbered(test.speakers)
+    speakers = numbered(test.speakers)
     chosen, named = two_words(test.labels, speakers, visemes)
     semantic = local.semantic_graphs().cpu()  # (layers, Q, K, K)
     subgraph = min(3, semantic.shape[1] - 1)  # the paper shows the fourth

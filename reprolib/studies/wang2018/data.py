@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -103,11 +103,6 @@ def crop_labels(labels: np.ndarray, region: str, box: tuple[int, int, int], size
 def shown_frames(clips: ClipSet) -> list[int]:
     """The clips of which a frame is kept for the pictures, evenly spaced."""
     return np.unique(np.linspace(0, len(clips) - 1, min(SHOWN, len(clips))).astype(int)).tolist()
-
-
-def numbered(names: Sequence[str]) -> np.ndarray:
-    """The same number for the same name, int64 (N,)."""
-    return np.unique(names, return_inverse=True)[1]
 
 
 def _moved(box: tuple[int, int, int], rng: np.random.Generator) -> tuple[int, int, int]:

@@ -151,7 +151,7 @@ def _over_time(records: Mapping[str, list[Record]], arrays: Arrays) -> Figure:
             times = arrays(ours[:1], "times")[0]
             pairs = zip(arrays(ours, "confusion"), arrays(baseline, "confusion"), strict=True)
             gains = np.array([gain_over_time(a, b, times) for a, b in pairs])
-            figures.line_with_band(ax, np.arange(1, s.STEPS + 1), gains.mean(0), gains.min(0), gains.max(0), title)
+            figures.line_of_seeds(ax, np.arange(1, s.STEPS + 1), gains, title)
         ax.axhline(0, color="#444444", linewidth=1)
         ax.set(xlabel="frame of the clip", ylabel="mIoU over the baseline (points)", xticks=range(1, s.STEPS + 1))
         ax.legend()
@@ -172,7 +172,7 @@ def _loss_curves(records: Mapping[str, list[Record]]) -> Figure:
                     curves = np.array([record.curves["validation_miou"] for record in records[row]])
                     x = np.arange(1, curves.shape[1] + 1)
                     label = row.removesuffix(" (ours, beyond the paper)")
-                    figures.line_with_band(ax, x, curves.mean(0), curves.min(0), curves.max(0), label)
+                    figures.line_of_seeds(ax, x, curves, label)
             ax.set(xlabel="epoch", title=title)
             if ax.lines:
                 ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=8, ncols=2)

@@ -99,6 +99,9 @@ def zoomed(region: str, gamma: float | None) -> str:
     return f"{region.capitalize()}: " + ("Baseline-FCN" if gamma is None else f"ConvLSTM-FCN (γ = {gamma:g})")
 
 
+# Rows whose pictures are kept beside their records, for Figures 2 to 5.
+PICTURED = (FCN, primary(PRIMARY_GAMMA), COMBINED, *(zoomed(region, None) for region in REGIONS))
+
 # What a table calls a system, where the table has a name of its own for it.
 PRINTED_AS = {
     "3": {CROSS_ENTROPY: "Adam", RMSPROP: "RMSprop"},

@@ -17,6 +17,7 @@ from reprolib.checkpoints import fitted_once
 from reprolib.datasets import landmarks
 from reprolib.datasets.clips import ClipSet, windows
 from reprolib.datasets.landmark_masks import SKIN, masks_of_track
+from reprolib.datasets.people import numbered
 from reprolib.datasets.pictures import resize_labels, resize_picture
 from reprolib.losses.dice import dice_loss
 from reprolib.losses.iou_loss import iou_loss
@@ -326,12 +327,12 @@ def _outcome(predict: Predict, curves: dict, p: Mapping, context: Context, *, sp
     frames = test.images.shape[1]
     arrays = {
         "confusion": confusion,
-        "subjects": np.repeat(clips_of.numbered(test.subjects), frames),
+        "subjects": np.repeat(numbered(test.subjects), frames),
         "categories": np.repeat(np.array(test.categories), frames),
-        "clips": np.repeat(clips_of.numbered(test.names), frames),
+        "clips": np.repeat(numbered(test.names), frames),
         "times": np.tile(np.arange(frames) % s.STEPS, len(test)),
     }
-    if p["data"] == "synthetic":  # nobody's face
+    if p["data"] == "synthetic" and p["system"] in s.PICTURED:  # nobody's face
         arrays |= _examples(test, found, p)
     scores = {name: float(value) for name, value in mask_metrics(confusion.sum(0)).items()}
     # the mean over frames, as Table 4 has it, beside the pooled counts of the other tables

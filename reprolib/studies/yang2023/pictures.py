@@ -234,7 +234,7 @@ def _robustness(records: Mapping[str, list[Record]], store: RunStore) -> Figure:
             scores = 100 * metrics.mean_iou(hard.sum(3))
             for case, ax in enumerate(axes.flat[: len(HARD_CASES)]):
                 of_case = scores[:, case]
-                figures.line_with_band(ax, list(SEVERITIES), of_case.mean(0), of_case.min(0), of_case.max(0), title)
+                figures.line_of_seeds(ax, list(SEVERITIES), of_case, title)
         for ax, case in zip(axes.flat, HARD_CASES, strict=False):
             ax.set_title(case, fontsize=10)
             ax.set_xticks(list(SEVERITIES))

@@ -139,10 +139,7 @@ def _recall(records: Mapping[str, list[Record]], store: RunStore) -> Figure:
                 counts = np.stack([store.arrays(record)[name] for record in records[row]])  # (seeds, faces, numbers, 2)
                 found = share(counts.sum(1))
                 some = np.isfinite(found).all(0)
-                found = found[:, some]
-                figures.line_with_band(
-                    ax, np.array(ERASED)[some], found.mean(0), found.min(0), found.max(0), label
-                )  # fmt: skip
+                figures.line_of_seeds(ax, np.array(ERASED)[some], found[:, some], label)
             ax.set_title(title, fontsize=10)
             ax.set_xlabel("erased parts of a face")
             ax.set_xticks(ERASED)

@@ -226,8 +226,9 @@ def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
     """The paper's claims with our paired effects (bootstrap over seeds and people) and verdicts."""
     records, arrays = records_of(parameters, store), Arrays(store)
     found = [(c, _compare(c, records, arrays)) for c in (*CLAIMS, MISSING)] + [(FASTER, _faster(records, arrays))]
-    only_source = parameters.data == "public"  # the first source is also the second
-    nulls = [replace(c, b=s.END_TO_END) if only_source and c.b == s.END_TO_END_SECOND else c for c in NULLS]
+    first, second, _ = s.SOURCES[parameters.data]
+    alone = first == second  # then full training on the second source is that on the first
+    nulls = [replace(c, b=s.END_TO_END) if alone and c.b == s.END_TO_END_SECOND else c for c in NULLS]
     nulls = [_null(c, _compare(c, records, arrays), records, parameters) for c in nulls]
     return [claim(c, effect, records, study="yin2020", parameters=parameters) for c, effect in found] + nulls
 
