@@ -21,7 +21,7 @@ def small_run(tmp_path_factory):
     """Every trial of the study but the lip masks', one seed, in the smoke profile."""
     folder = tmp_path_factory.mktemp("results")
     store, context = RunStore(folder), Context(device="cpu", results=folder)
-    tables = ["table 3", "table 4", "table 5", "table 7", "table 7b", "figure 8", "extra B", "extra C"]
+    tables = ["table 3", "table 4", "table 5", "table 7", "table 7b", "figure 8", "extra B", "extra C", "extra E"]
     parameters = settings.Parameters(seeds=1, jitters=[4.0], tables=tables)
     records = run(studies.needed(study, parameters), study.execute, store, context, progress=False)
     assert [record.failure for record in records] == [None] * len(records)
@@ -372,6 +372,20 @@ def test_a_back_end_gets_features_of_mean_0_and_deviation_1():
     valid = torch.cat([model.scaled(raw)[0, :5], model.scaled(raw)[1]])
     torch.testing.assert_close(valid.mean(0), torch.zeros(reader.channels), atol=1e-5, rtol=0)
     torch.testing.assert_close(valid.std(0), torch.ones(reader.channels), atol=1e-4, rtol=0)
+
+
+def test_who_guesses_knows_a_clips_length_and_nothing_else():
+    p = smoke_trial(settings.BLIND).params
+    assert p["blind"]
+    torch.manual_seed(0)
+    front = networks.build_reader(p | {"network": "global"}, 4)
+    back = networks.build_back_end(p, front.channels, 39)
+    crops, previous = torch.randn(2, 8, p["crop"], p["crop"]), torch.zeros(2, 3, dtype=torch.long)
+    for blind in (True, False):
+        model = networks.SentenceReader(front, back, blind=blind).eval()
+        logits = model(crops, torch.tensor([8, 8]), previous)
+        assert torch.allclose(logits[0], logits[1], atol=1e-6) == blind
+        assert not torch.allclose(model(crops, torch.tensor([8, 5]), previous)[1], logits[1], atol=1e-6)
 
 
 def test_the_blocks_of_zhang_et_al_read_maps():

@@ -101,11 +101,13 @@ class SentenceReader(nn.Module):
     """A front end of the word task and a back end of the sentence task: -> logits of characters.
 
     The back end gets features of mean 0 and deviation 1 on the training clips, channel by channel, once `measure` has
-    seen them. In training the front end stays in evaluation mode: its normalisation keeps the statistics that it has.
+    seen them; one that is `blind` gets zeros, and knows a clip by its length alone. In training the front end stays in
+    evaluation mode: its normalisation keeps the statistics that it has.
     """
 
-    def __init__(self, front: Reader, back: nn.Module) -> None:
+    def __init__(self, front: Reader, back: nn.Module, *, blind: bool = False) -> None:
         super().__init__()
+        self.blind = blind
         self.front, self.back = front.without_head(), back
         self.reads_maps = getattr(back, "fusion", None) is not None
         self.register_buffer("mean", torch.zeros(1))
@@ -122,7 +124,9 @@ class SentenceReader(nn.Module):
         return self.scaled((self.front.maps if self.reads_maps else self.front.features)(*tensors))
 
     def scaled(self, features: Tensor) -> Tensor:
-        """Features or maps less the mean, over the deviation."""
+        """Features or maps less the mean, over the deviation; zeros for the blind."""
+        if self.blind:
+            return torch.zeros_like(features)
         shape = (-1, *(1 for _ in features.shape[3:]))
         return (features - self.mean.view(shape)) / self.deviation.view(shape)
 

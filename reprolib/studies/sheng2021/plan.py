@@ -55,6 +55,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         "figure 4": [],
         "figure 6": [],  # a synthetic face
         "figure 9": of(s.TWO_S),
+        "extra E": of(s.BLIND, *three_s),
     }
     if parameters.data == "public":
         plan |= {"table 3": of(s.GLOBAL_S), "table 4": of(*three_s)}
@@ -135,5 +136,6 @@ def rows_of(jitters: Sequence[float]) -> dict[str, dict]:
         s.WAS_S: sentences("was", "was"),
         s.CTC: sentences("ctc", "global"),
         s.TF: sentences("tf", "global"),
+        s.BLIND: {**sentences("seq2seq", "global"), "blind": True},
     }
     return rows | {s.jittered(row, j): {**rows[row], "jitter": j} for row in s.JITTERED for j in jitters}

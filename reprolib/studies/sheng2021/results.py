@@ -41,7 +41,7 @@ def records_of(parameters: s.Parameters, store: RunStore) -> dict[str, list[Reco
 
 
 def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]:
-    """Every table of the paper with ours beside it, and four that go beyond it ("extra A" to "extra D")."""
+    """Every table of the paper with ours beside it, and five that go beyond it ("extra A" to "extra E")."""
     records, plan = records_of(parameters, store), trials(parameters)
 
     def rows(place: str) -> dict[str, list[Record]]:
@@ -60,6 +60,7 @@ def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]
         "extra B": lambda shown: summary(scores(shown, EXTRA_WORDS)),
         "extra C": lambda shown: summary(scores(shown, EXTRA_WORDS | {"best without context": "ceiling"})),
         "extra D": lambda shown: summary(scores(shown, EXTRA_WORDS | s.COST)),
+        "extra E": lambda shown: summary(scores(shown, {"CER": "cer", "WER": "wer"} | PER_UTTERANCE)),
     }
     return {place: make(rows(place)) for place, make in made.items() if place in plan}
 
@@ -250,6 +251,10 @@ QUESTIONS = (
            "extra C", s.SHUFFLED, s.MAJORITY, None),
     _words("masks", "Does a fine-grained lip mask as a further channel help the global stream?",
            "extra D", s.MASKED, s.GLOBAL, None),
+    _sentences("seen", "What does seeing a sentence change? Two streams against guesses from its length.",
+               "extra E", s.TWO_S, s.BLIND, None),
+    _sentences("seen-global", "…global stream against guesses.", "extra E", s.GLOBAL_S, s.BLIND, None),
+    _sentences("seen-local", "…local stream against guesses.", "extra E", s.LOCAL_S, s.BLIND, None),
     _sentences("tf", "What does the TF block change over the baseline's transformer?",
                "Table VII", s.TF, s.GLOBAL_S, None),
     _sentences("ctc", "Is CTC worse than seq2seq on the same features?", "Table VII", s.CTC, s.GLOBAL_S, None),

@@ -47,7 +47,8 @@ def read_sentences(p: Mapping, seed: int, context: Context) -> Outcome:
     views = Views(training, crop=p["crop"])
     seen = views(training, names)
     torch.manual_seed(seed)
-    model = SentenceReader(front, build_back_end(p, front.channels, tokens.outputs)).to(context.device)
+    back = build_back_end(p, front.channels, tokens.outputs)
+    model = SentenceReader(front, back, blind=p.get("blind", False)).to(context.device)
     curves = _train_back_end(model, seen, training, tokens, p, seed, context)
     curves["fine_tuning_loss"] = _fine_tune(model, seen, training, tokens, p, seed, context)
     del seen

@@ -145,6 +145,7 @@ TWO_S, GLOBAL_S, LOCAL_S = f"{TWO}, sentences", f"{GLOBAL}, sentences", f"{LOCAL
 WAS_S, CTC, TF = f"{WAS}, sentences", "TM-CTC", "Zhang et al."
 MAJORITY = "Always one word (ours, beyond the paper)"
 SHUFFLED = "Only Global, labels shuffled (ours, beyond the paper)"
+BLIND = "Sentences guessed from their length (ours, beyond the paper)"
 
 
 def jittered(row: str, jitter: float) -> str:
@@ -167,7 +168,7 @@ SYSTEMS: dict[str, str | None] = dict.fromkeys(
     [
         TWO, GLOBAL, LOCAL, NO_SEMANTIC, NO_ATTENTION, NO_LMFE, NO_LCFE, NO_ENCODING, SPARSE, MT, WAS, BLSTM, BGRU,
         FLOW, TWO_S, GLOBAL_S, LOCAL_S, WAS_S, CTC, TF, ATTENTION, NO_GRAPH, SUMMED, CHIN, MAJORITY, SHUFFLED, MASKED,
-        GLOBAL_LONGER, LOCAL_LONGER,
+        GLOBAL_LONGER, LOCAL_LONGER, BLIND,
         *(jittered(row, jitter) for row in JITTERED for jitter in _JITTERS),
     ]
 )  # fmt: skip
