@@ -53,8 +53,8 @@ class Tokeniser:
         unknown = sorted(set(text) - set(self.characters))
         if unknown:
             raise UserError(
-                f"expected only the characters {self.characters!r}, found {', '.join(map(repr, unknown))} in {text!r}; "
-                "write the transcript with these characters or fit the tokeniser to the corpus"
+                f"expected only the characters {self.characters!r}, found {', '.join(map(repr, unknown))} in a "
+                "transcript; write it with these characters or fit the tokeniser to the corpus"
             )
         return [self.characters.index(character) for character in text]
 

@@ -43,7 +43,7 @@ def test_an_empty_transcript_is_refused(text):
 
 
 def test_a_character_outside_the_vocabulary_is_named():
-    with pytest.raises(UserError, match="found 'É' in 'CAFÉ'; write the transcript"):
+    with pytest.raises(UserError, match="found 'É' in a transcript; write it"):
         Tokeniser(ENGLISH).encode("CAFÉ")
 
 

@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -68,6 +68,28 @@ def test_the_sentences_of_the_papers_data_are_chosen_by_a_parameter():
     keys = {smoke_trial(settings.GLOBAL_S, data="paper", sentences=name).key for name in ("lrs2", "lrs3", "grid")}
     assert len(keys) == 3
     assert "set" not in smoke_trial(settings.GLOBAL_S).params
+
+
+def test_the_two_tasks_name_their_sizes_apart():
+    """Sentence trials carry both: a name that stood twice would change the front end, unseen."""
+    of_words, of_sentences = ({f.name for f in fields(scale)} for scale in (settings.WordScale, settings.SentenceScale))
+    assert not of_words & of_sentences
+
+
+@pytest.mark.parametrize(
+    ("row", "front"),
+    [(settings.TWO_S, settings.TWO), (settings.GLOBAL_S, settings.GLOBAL_LONGER),
+     (settings.LOCAL_S, settings.LOCAL_LONGER), (settings.WAS_S, settings.WAS)],
+)  # fmt: skip
+def test_a_sentences_front_end_is_the_word_rows_network(row, front):
+    p = smoke_trial(row, profile="cpu").params
+    of_words = smoke_trial(front, profile="cpu").params
+    asked = {name: p[name] for name in words.WORD_SPEC} | sentences.front_of(p["streams"])
+    assert asked == {name: of_words[name] for name in asked}
+
+
+def test_real_clips_have_no_sizes_that_only_synthetic_ones_can_have():
+    assert not set(settings.OF_SYNTHETIC) & set(smoke_trial(settings.TWO_S, data="public").params)
 
 
 # --- clips and what networks see of them ---------------------------------------------------------------------
@@ -228,7 +250,8 @@ def test_no_sentence_of_real_people_is_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(data, "sentence_sets", lambda p, data_root: synthetic)
     real = replace(trial, params={**trial.params, "data": "public"})
     outcome = study.execute(real, Context(results=tmp_path))
-    assert set(outcome.arrays) == {"characters", "words", "characters_rate", "words_rate", "speakers"}
+    assert set(outcome.arrays) == {"characters", "words", "characters_rate", "words_rate", "speakers", "new"}
+    assert {array.dtype.kind for array in outcome.arrays.values()} <= set("bif")  # no text
 
 
 # --- scores ----------------------------------------------------------------------------------------------

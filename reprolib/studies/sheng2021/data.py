@@ -61,14 +61,19 @@ def _word_sets(
 
 def sentence_sets(p: Mapping, data_root: Path | None) -> list[SpeechSet]:
     """Training, validation and test clips of sentences; no speaker is in two of them, or among those of the words."""
-    return _sentence_sets(
-        p["data"], p.get("set"), data_root, p["sentences"], p["longest"], p["sentence_speakers"], p["size"]
-    )
+    sizes = (p.get(name) for name in s.OF_SYNTHETIC)
+    return _sentence_sets(p["data"], p.get("set"), data_root, *sizes, p["size"])
 
 
 @lru_cache(maxsize=2)
 def _sentence_sets(
-    source: str, name: str | None, data_root: Path | None, count: int, longest: int, speakers: int, size: int
+    source: str,
+    name: str | None,
+    data_root: Path | None,
+    count: int | None,
+    longest: int | None,
+    speakers: int | None,
+    size: int,
 ) -> list[SpeechSet]:
     if source == "synthetic":
         clips = synthetic_sentences(count, longest=longest, speakers=speakers, size=size)

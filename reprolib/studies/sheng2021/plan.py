@@ -19,6 +19,8 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
     scale = s.SCALES[parameters.profile]
     common = {"profile": parameters.profile, "data": parameters.data, **asdict(scale.words)}
     of_sentences = asdict(scale.sentences)
+    if parameters.data == "public":  # all clips there are
+        of_sentences = {name: of_sentences[name] for name in of_sentences if name not in s.OF_SYNTHETIC}
     if parameters.data == "paper":
         of_sentences["set"] = parameters.sentences
     rows = rows_of(parameters.jitters)
@@ -55,7 +57,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         "figure 4": [],
         "figure 6": [],  # a synthetic face
         "figure 9": of(s.TWO_S),
-        "extra E": of(s.BLIND, *three_s),
+        "extra E": of(s.BLIND, *three_s, s.WHOLE),
     }
     if parameters.data == "public":
         plan |= {"table 3": of(s.GLOBAL_S), "table 4": of(*three_s)}
@@ -70,10 +72,9 @@ def _order(place: str) -> tuple[int, str]:
 
 
 def _trial(name: str, common: dict, row: dict, of_sentences: dict, seed: int) -> Trial:
-    params = {**common, "system": name, **row}
     if row["task"] == "sentences":
-        params |= of_sentences
-    return Trial("sheng2021", name, params, seed, s.RECIPE)
+        common = {**common, **of_sentences}
+    return Trial("sheng2021", name, {**common, "system": name, **row}, seed, s.RECIPE)
 
 
 def local_stream(
@@ -136,6 +137,7 @@ def rows_of(jitters: Sequence[float]) -> dict[str, dict]:
         s.WAS_S: sentences("was", "was"),
         s.CTC: sentences("ctc", "global"),
         s.TF: sentences("tf", "global"),
+        s.WHOLE: {**sentences("seq2seq", "global"), **s.ALL_LAYERS},
         s.BLIND: {**sentences("seq2seq", "global"), "blind": True},
     }
     return rows | {s.jittered(row, j): {**rows[row], "jitter": j} for row in s.JITTERED for j in jitters}

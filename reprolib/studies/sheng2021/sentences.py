@@ -21,7 +21,7 @@ from reprolib.studies.sheng2021 import settings as s
 from reprolib.studies.sheng2021.data import Views
 from reprolib.studies.sheng2021.networks import INPUTS, SentenceReader, build_back_end
 from reprolib.studies.sheng2021.plan import local_stream, words
-from reprolib.studies.sheng2021.scores import rates, sentence_metrics
+from reprolib.studies.sheng2021.scores import rates, score_of, sentence_metrics
 from reprolib.studies.sheng2021.words import (
     BATCH,
     WORD_SPEC,
@@ -36,12 +36,14 @@ from reprolib.trials import Context, Outcome
 
 SMOOTHING = 0.1  # of the labels, Sec. IV-B
 SHOWN = 0  # the test clip of the decoding example
+SPARE = 6  # characters that a decoded sentence may be longer than the longest of training
+CHECKED = 80  # training clips that are read again after training
 
 
 def read_sentences(p: Mapping, seed: int, context: Context) -> Outcome:
     """A back end on the front end that its row names, and its error rates (Sec. IV-B)."""
-    training, _, test = clips_of.sentence_sets(p, context.data_root)
-    tokens = tokeniser_of((*training.texts, *test.texts), p)
+    training, validation, test = sets = clips_of.sentence_sets(p, context.data_root)
+    tokens = tokeniser_of([text for clips in sets for text in clips.texts], p)
     front, _ = fitted_reader({name: p[name] for name in (*WORD_SPEC, "data")} | front_of(p["streams"]), seed, context)
     names = INPUTS[front_of(p["streams"])["network"]]
     views = Views(training, crop=p["crop"])
@@ -52,7 +54,16 @@ def read_sentences(p: Mapping, seed: int, context: Context) -> Outcome:
     curves = _train_back_end(model, seen, training, tokens, p, seed, context)
     curves["fine_tuning_loss"] = _fine_tune(model, seen, training, tokens, p, seed, context)
     del seen
-    return _outcome(model, views(test, names), training, test, tokens, curves, p, context)
+    outcome = _outcome(model, views(test, names), training, test, tokens, curves, p, context)
+    # whether it learned at all, and more than by heart
+    longest = max(map(len, training.texts)) + SPARE
+    some = training.subset(np.linspace(0, len(training) - 1, min(CHECKED, len(training))).astype(int))
+    for part, clips in (("training", some), ("validation", validation)):
+        features = features_of(model, views(clips, names), context)
+        texts, _ = _read(model, features, clips.lengths, longest, tokens, p, context)
+        edits = character_edits(texts, clips.texts)
+        outcome.metrics[f"cer_{part}"] = float(score_of("cer")(edits.mean(0)))
+    return outcome
 
 
 def front_of(streams: str) -> dict:
@@ -105,7 +116,7 @@ def _train_back_end(
 
 def _rate(step: int, *, first: int, p: Mapping) -> float:
     """Eq. 7, which goes on from stage to stage."""
-    return warmup_rate(first + step, width=p["model_width"], factor=p["factor"], warmup=p["warmup"])
+    return warmup_rate(first + step, width=p["model_width"], factor=p["factor"], warmup=p["warmup_steps"])
 
 
 def curriculum(texts: tuple[str, ...], epochs: int, batch: int) -> list[tuple[list[int], int]]:
@@ -135,13 +146,13 @@ def _fine_tune(
     seed: int,
     context: Context,
 ) -> list[float]:
-    """One epoch from end to end at a small rate; normalisation keeps its statistics."""
+    """From end to end, one epoch at a small rate where a row asks for no more; normalisation keeps its statistics."""
     previous, targets = tokens.for_teacher_forcing(training.texts)
     rate = p["fine_tuning_lr"]
     curves = train(
         model, dict(seen) | {"previous": previous, "targets": targets}, loss_of(p["network"]),
-        schedule=DecaySchedule(1, p["sentence_batch"], rate, lambda _: 1.0), fabric=make_fabric(context.device),
-        seed=seed, inputs=(*model.front.names, *back_end_inputs(p["network"])[2:]),
+        schedule=DecaySchedule(p["fine_tuning_epochs"], p["sentence_batch"], rate, lambda _: 1.0),
+        fabric=make_fabric(context.device), seed=seed, inputs=(*model.front.names, *back_end_inputs(p["network"])[2:]),
         augment=partial(augmented, shift=round(s.SHIFT * p["crop"])) if p["augment"] else None,
     )  # fmt: skip
     return curves["loss"]
@@ -196,7 +207,8 @@ def _outcome(
     model.to(context.device).eval()
     features = features_of(model, seen, context)
     start = time.perf_counter()
-    texts, steps = _read(model, features, test.lengths, training, tokens, p, context)
+    longest = max(map(len, training.texts)) + SPARE
+    texts, steps = _read(model, features, test.lengths, longest, tokens, p, context)
     seconds = time.perf_counter() - start
     references = [tokens.decode(tokens.encode(text)) for text in test.texts]
     characters, spoken = character_edits(texts, references), word_edits(texts, references)
@@ -207,7 +219,7 @@ def _outcome(
     arrays = {
         "characters": characters.astype(np.int32), "words": spoken.astype(np.int32),
         "characters_rate": rates(characters).astype(np.float32), "words_rate": rates(spoken).astype(np.float32),
-        "speakers": numbered(test.speakers),
+        "speakers": numbered(test.speakers), "new": np.array([text not in training.texts for text in test.texts]),
     }  # fmt: skip
     if p["data"] == "synthetic" and steps is not None:  # nobody's words
         arrays |= {
@@ -217,6 +229,12 @@ def _outcome(
         if p["network"] == "seq2seq":
             arrays |= _alignment(model, features[SHOWN : SHOWN + 1], test.lengths[SHOWN], texts[SHOWN], tokens, context)
     metrics = sentence_metrics(characters, spoken) | statistics_of(training, test) | cost
+    learned = {word for text in training.texts for word in text.split()}
+    said = [word for text in test.texts for word in text.split()]
+    metrics["new_words"] = 100 * float(np.mean([word not in learned for word in said]))  # percent of the test's words
+    metrics["new_sentences"] = 100 * float(arrays["new"].mean())
+    if arrays["new"].any():
+        metrics["wer_new"] = float(score_of("wer")(spoken[arrays["new"]].mean(0)))
     return Outcome(metrics, curves, arrays, speed)
 
 
@@ -224,16 +242,15 @@ def _read(
     model: SentenceReader,
     features: Tensor,
     lengths: np.ndarray,
-    training: SpeechSet,
+    longest: int,
     tokens: Tokeniser,
     p: Mapping,
     context: Context,
 ) -> tuple[list[str], list[list[list[int]]] | None]:
-    """The texts of all clips and, by beam search over characters, the best hypothesis after each step."""
+    """The texts of all clips and, by beam search over at most `longest` characters, the best after each step."""
     lengths = torch.from_numpy(lengths.astype(np.int64))
     texts: list[str] = []
     steps: list[list[list[int]]] = []
-    longest = max(map(len, training.texts)) + 6
     for start in range(0, len(features), BATCH):
         part, frames = (value[start : start + BATCH].to(context.device) for value in (features, lengths))
         if p["network"] == "ctc":
