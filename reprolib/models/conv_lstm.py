@@ -19,8 +19,9 @@ class ConvLSTM(nn.Module):
 
     `peepholes` adds the terms W ∘ C of Eq. 1, one weight for each channel and gate, which start at zero; Keras's layer
     has none. `output` "linear" leaves out the last tanh, so that the scores have no bound. `input_scale` multiplies the
-    input: below 1 the gates start further from where the hard sigmoid is flat. The gates are Keras's hard sigmoid, also
-    with peepholes. ValueError for an even kernel or another output.
+    input: below 1 the gates start further from where the hard sigmoid is flat. Without `memory` every frame starts from
+    a zero state, as if it were a clip. The gates are Keras's hard sigmoid, also with peepholes. ValueError for an even
+    kernel or another output.
     """
 
     def __init__(
@@ -32,13 +33,14 @@ class ConvLSTM(nn.Module):
         peepholes: bool = False,
         output: Literal["tanh", "linear"] = "tanh",
         input_scale: float = 1.0,
+        memory: bool = True,
     ):
         super().__init__()
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, found {kernel_size}")
         if output not in ("tanh", "linear"):
             raise ValueError(f"output must be 'tanh' or 'linear', found {output!r}")
-        self.out_channels, self.input_scale = out_channels, input_scale
+        self.out_channels, self.input_scale, self.memory = out_channels, input_scale, memory
         # four maps each: input gate i, forget gate f, candidate c, output gate o
         same = {"kernel_size": kernel_size, "padding": kernel_size // 2}
         self.input = nn.Conv2d(in_channels, 4 * out_channels, **same)
@@ -52,6 +54,8 @@ class ConvLSTM(nn.Module):
             self.input.bias[out_channels : 2 * out_channels] = 1  # forget nothing at first
 
     def forward(self, clips: Tensor) -> Tensor:
+        if not self.memory and clips.shape[1] > 1:
+            return self(clips.flatten(0, 1)[:, None])[:, 0].unflatten(0, clips.shape[:2])
         batch, _, _, height, width = clips.shape
         # (N, T, 4·out_channels, H, W)
         inputs = self.input(self.input_scale * clips.flatten(0, 1)).unflatten(0, clips.shape[:2])

@@ -118,6 +118,14 @@ def test_every_clip_starts_from_a_zero_state():
     torch.testing.assert_close(lstm(clips)[:, 0], together[:, 0])
 
 
+def test_without_memory_every_frame_is_a_clip_of_its_own():
+    lstm, clips = layer(), random(2, 4, 3, 2, 2).double()
+    alone = lstm(clips.flatten(0, 1)[:, None]).view(2, 4, 2, 2, 2)
+    assert not torch.allclose(lstm(clips), alone)
+    lstm.memory = False
+    torch.testing.assert_close(lstm(clips), alone)
+
+
 def test_later_steps_do_not_reach_back():
     lstm, clip = layer(peepholes=True), random(1, 5, 3, 2, 2).double()
     torch.testing.assert_close(lstm(clip[:, :3]), lstm(clip)[:, :3])

@@ -17,7 +17,7 @@ from reprolib.studies.wang2018.settings import SPLIT, STEPS, ZOOM
 
 SEED = 2018
 # Face classes of each region in the order of the zoomed-in model's classes behind its background, and the side of a
-# crop as a multiple of the region's box: eyes then are some 2 % and lips some 4 % of it, as the paper's IoUs imply.
+# crop as a multiple of the region's box; the paper does not give it.
 PARTS = {"eyes": (EYES,), "mouth": (OUTER_MOUTH, INNER_MOUTH)}
 MARGIN = {"eyes": 1.6, "mouth": 2.3}
 JITTER = 0.1  # of a training crop's side, by which it is shifted and scaled at most
@@ -51,9 +51,7 @@ def region_sets(p: Mapping, data_root: Path | None) -> list[ClipSet]:
     if p["region"] == "face":
         return [resized(clips, p["size"]) for clips in sets]
     rng = np.random.default_rng(SEED)
-    return [
-        region_crops(clips, p["region"], p["zoom_size"], jitter=rng if i == 0 else None) for i, clips in enumerate(sets)
-    ]
+    return [region_crops(clips, p["region"], p["size"], jitter=rng if i == 0 else None) for i, clips in enumerate(sets)]
 
 
 def resized(clips: ClipSet, size: int) -> ClipSet:

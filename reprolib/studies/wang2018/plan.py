@@ -16,6 +16,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
     common = {"profile": parameters.profile, "data": parameters.data, **asdict(scale)}
     del common["seeds"]
     rows = rows_of(parameters.gammas)
+    rows |= {s.long_row(row): rows[row] | {"epochs": s.LONGER * scale.epochs} for row in s.LONG_ROWS}
 
     def of(*names: str) -> list[Trial]:
         return [
@@ -30,7 +31,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
     primary = s.primary(s.PRIMARY_GAMMA)
     losses = (s.CROSS_ENTROPY, s.IOU, s.HINGE, s.LINEAR_MARGIN, s.LINEAR)
     readings = (s.LINEAR, s.SOFT, s.SCORES, s.SOFT_SCORES, s.THROUGH, s.PER_CLIP, s.PEEPHOLES, s.UNSCALED)
-    readings += (s.UNBOUNDED, s.CE_UNBOUNDED, s.IOU_UNBOUNDED)
+    readings += (s.CE_UNSCALED, s.IOU_UNSCALED, s.UNBOUNDED, s.CE_UNBOUNDED, s.IOU_UNBOUNDED)
     techniques = of(s.FCN, s.SMOOTHED, s.CROSS_ENTROPY, s.IOU, s.LINEAR, primary, s.COMBINED)
     plan = {
         "table 2": of(s.TRACKER, s.DEEPLAB, s.VGG, s.FCN, s.SMOOTHED, s.UNET, s.UNET_SMOOTHED),
@@ -49,6 +50,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         "figure 6": of(s.FCN, primary, s.COMBINED),
         "extra A": of(*readings),
         "extra B": of(s.CE_ALONE, s.LINEAR_ALONE, s.PRIMARY_ALONE, s.CROSS_ENTROPY, s.LINEAR, primary),
+        "extra C": of(s.FCN, *s.LONG_ROWS, *map(s.long_row, s.LONG_ROWS)),
     }
     return select(plan, parameters.tables)
 
@@ -64,17 +66,18 @@ def conv_lstm(
     gamma: float = 0.0,
     region: str = "face",
     optimiser: str = "Adam",
-    steps: int = s.STEPS,
+    memory: bool = True,
     output: str = "tanh",
     peepholes: bool = False,
     input_scale: float = s.INPUT_SCALE,
 ) -> dict:
     """A ConvLSTM-FCN made from the baseline FCN of its region and seed.
 
-    `gamma`: rate of all other layers as a multiple of the ConvLSTM's, 0 freezes them. `steps`: frames of a clip.
+    `gamma`: rate of all other layers as a multiple of the ConvLSTM's, 0 freezes them. Without `memory` every frame
+    starts anew, in batches of the same clips.
     """
     return {
-        "stage": "conv_lstm", "region": region, "loss": loss, "gamma": gamma, "optimiser": optimiser, "steps": steps,
+        "stage": "conv_lstm", "region": region, "loss": loss, "gamma": gamma, "optimiser": optimiser, "memory": memory,
         "output": output, "peepholes": peepholes, "input_scale": input_scale,
     }  # fmt: skip
 
@@ -111,7 +114,9 @@ def rows_of(gammas: Sequence[float]) -> dict[str, dict]:
         s.UNBOUNDED: conv_lstm(output="linear"),
         s.CE_UNBOUNDED: conv_lstm("cross_entropy", output="linear"),
         s.IOU_UNBOUNDED: conv_lstm("iou", output="linear"),
-        s.CE_ALONE: conv_lstm("cross_entropy", steps=1),
-        s.LINEAR_ALONE: conv_lstm(steps=1),
-        s.PRIMARY_ALONE: conv_lstm(gamma=s.PRIMARY_GAMMA, steps=1),
+        s.CE_UNSCALED: conv_lstm("cross_entropy", input_scale=1.0),
+        s.IOU_UNSCALED: conv_lstm("iou", input_scale=1.0),
+        s.CE_ALONE: conv_lstm("cross_entropy", memory=False),
+        s.LINEAR_ALONE: conv_lstm(memory=False),
+        s.PRIMARY_ALONE: conv_lstm(gamma=s.PRIMARY_GAMMA, memory=False),
     }

@@ -21,7 +21,7 @@ STEPS = 5  # T, frames of a clip that the ConvLSTM sees
 # What the ConvLSTM's input is multiplied by. With Keras's start and the features as they are, many gates begin where
 # the hard sigmoid is flat and learn too late for trainings as short as ours; chosen on people of the validation set.
 INPUT_SCALE = 0.1
-ZOOM = 2  # frames are kept at so many times the network's side: what zoomed-in models see more
+ZOOM = 2  # frames are kept at so many times the networks' side: what zoomed-in models see more of
 
 
 class Parameters(StudyParameters):
@@ -35,8 +35,7 @@ class Scale:
     """One profile in numbers: frames in pixels, networks, clips, epochs, rates."""
 
     seeds: int
-    size: int  # side of the primary network's input; frames have twice as many pixels a side
-    zoom_size: int  # side of the zoomed-in networks' input
+    size: int  # side of every network's input; frames have twice as many pixels a side
     width: int  # channels of the first layer, the paper's is 64
     fc_channels: int  # of FCN-VGG16
     clips: int
@@ -53,15 +52,15 @@ class Scale:
 # and fewer of everything.
 SCALES = {
     "smoke": Scale(
-        seeds=1, size=64, zoom_size=64, width=4, fc_channels=16, clips=12, frames=5, fcn_epochs=1, epochs=1,
+        seeds=1, size=64, width=4, fc_channels=16, clips=12, frames=5, fcn_epochs=1, epochs=1,
         batch_size=8, batch_clips=2, lr=1e-3, conv_lstm_lr=3e-3,
     ),
     "cpu": Scale(
-        seeds=3, size=192, zoom_size=128, width=8, fc_channels=512, clips=180, frames=5, fcn_epochs=12, epochs=6,
+        seeds=3, size=192, width=8, fc_channels=512, clips=180, frames=5, fcn_epochs=12, epochs=6,
         batch_size=8, batch_clips=2, lr=1e-3, conv_lstm_lr=3e-3,
     ),
     "gpu": Scale(
-        seeds=3, size=320, zoom_size=320, width=64, fc_channels=4096, clips=240, frames=10, fcn_epochs=80, epochs=60,
+        seeds=3, size=320, width=64, fc_channels=4096, clips=240, frames=10, fcn_epochs=80, epochs=60,
         batch_size=16, batch_clips=2, lr=1e-3, conv_lstm_lr=1e-3,
     ),
 }  # fmt: skip
@@ -83,8 +82,11 @@ PER_CLIP, PEEPHOLES = "Seg loss, weights of each clip", "Seg loss, peepholes (Eq
 UNSCALED = "Seg loss, the ConvLSTM's input as it is"
 UNBOUNDED, CE_UNBOUNDED = "Seg loss, output without tanh", "Cross-entropy loss, output without tanh"
 IOU_UNBOUNDED = "IoU loss, output without tanh"
+CE_UNSCALED, IOU_UNSCALED = (f"{name} loss, the ConvLSTM's input as it is" for name in ("Cross-entropy", "IoU"))
 CE_ALONE, LINEAR_ALONE = "Cross-entropy loss, frames one by one", "Seg loss, frames one by one"
 PRIMARY_ALONE = "Primary model, frames one by one"
+LONGER = 4  # times as many epochs: is a loss bad, or only slow?
+LONG_ROWS = (CROSS_ENTROPY, IOU, DICE, LINEAR)
 REGIONS = ("eyes", "mouth")
 PRIMARY_GAMMA, ZOOM_GAMMA = 0.05, 0.02  # of the full system (Table 9)
 
@@ -92,6 +94,11 @@ PRIMARY_GAMMA, ZOOM_GAMMA = 0.05, 0.02  # of the full system (Table 9)
 def primary(gamma: float) -> str:
     """The primary model with this γ (Table 6)."""
     return f"Primary model, γ = {gamma:g}"
+
+
+def long_row(row: str) -> str:
+    """The row of "extra C" that trains the ConvLSTM `LONGER` times as long."""
+    return f"{row}, four times as long"
 
 
 def zoomed(region: str, gamma: float | None) -> str:
@@ -125,6 +132,6 @@ SYSTEMS: dict[str, str | None] = dict.fromkeys(
         TRACKER, DEEPLAB, VGG, FCN, SMOOTHED, UNET, UNET_SMOOTHED, CROSS_ENTROPY, RMSPROP, IOU, HINGE, LINEAR_MARGIN,
         LINEAR, DICE, LOVASZ, *map(primary, _GAMMAS), *(zoomed(r, g) for r in REGIONS for g in (None, *_GAMMAS)),
         COMBINED, SOFT, SCORES, SOFT_SCORES, THROUGH, PER_CLIP, PEEPHOLES, UNSCALED, UNBOUNDED, CE_UNBOUNDED,
-        IOU_UNBOUNDED, CE_ALONE, LINEAR_ALONE, PRIMARY_ALONE,
+        IOU_UNBOUNDED, CE_UNSCALED, IOU_UNSCALED, CE_ALONE, LINEAR_ALONE, PRIMARY_ALONE, *map(long_row, LONG_ROWS),
     ]
 )  # fmt: skip

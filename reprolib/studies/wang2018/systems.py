@@ -16,7 +16,7 @@ from reprolib import metrics
 from reprolib.checkpoints import fitted_once
 from reprolib.datasets import landmarks
 from reprolib.datasets.clips import ClipSet, windows
-from reprolib.datasets.landmark_masks import SKIN, masks_of_track
+from reprolib.datasets.landmark_masks import BACKGROUND, SKIN, masks_of_track
 from reprolib.datasets.people import numbered
 from reprolib.datasets.pictures import resize_labels, resize_picture
 from reprolib.losses.dice import dice_loss
@@ -37,7 +37,7 @@ from reprolib.trials import Context, Outcome, Trial
 SMOOTHING_SIGMA, SMOOTHING_FRAMES = 0.6, 5  # Table 2
 BATCH = 20  # frames at a time in prediction, a multiple of T
 # What else than a row's own choices a trained network depends on.
-FCN_SPEC = ("data", "size", "zoom_size", "width", "fc_channels", "clips", "frames", "fcn_epochs", "batch_size", "lr")
+FCN_SPEC = ("data", "size", "width", "fc_channels", "clips", "frames", "fcn_epochs", "batch_size", "lr")
 CONV_LSTM_SPEC = (*FCN_SPEC, "epochs", "batch_clips", "conv_lstm_lr")
 
 Predict = Callable[[np.ndarray, int], np.ndarray]
@@ -85,16 +85,14 @@ def _conv_lstm(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict
     def build_from_baseline() -> nn.Module:
         network, _ = _fcn(baseline, seed, context)
         torch.manual_seed(seed)  # whether the baseline came from a checkpoint must not matter
-        options = {name: p[name] for name in ("peepholes", "output", "input_scale")}
+        options = {name: p[name] for name in ("memory", "peepholes", "output", "input_scale")}
         return ConvLSTMFCN(network.cpu(), **options)
 
     def fit(model: nn.Module) -> dict:
-        training, validation, _ = (windows(c, length=p["steps"]) for c in clips_of.region_sets(p, context.data_root))
+        training, validation, _ = clips_of.region_sets(p, context.data_root)
         rates = {"network.": p["gamma"]}
         method = getattr(torch.optim, p["optimiser"])
-        # as many frames in a step, whatever the length of a clip
-        batch = p["batch_clips"] * s.STEPS // p["steps"]
-        loss = LOSSES[p["loss"]]
+        loss, batch = LOSSES[p["loss"]], p["batch_clips"]
         if p["gamma"]:
             schedule = DecaySchedule(p["epochs"], batch, p["conv_lstm_lr"], _linear(p["epochs"]), rates, method)
             data = {"images": inputs(training.images), "labels": _labels(training.labels)}
@@ -225,10 +223,9 @@ def inputs(images: np.ndarray) -> Tensor:
 
 def _predictor(model: nn.Module, p: Mapping) -> Predict:
     """Labels at any side: scores are resized before the greatest is taken (Sec. 4.2)."""
-    size = p["size"] if p["region"] == "face" else p["zoom_size"]
 
     def predict(frames: np.ndarray, side: int) -> np.ndarray:
-        scores = _scores(model, _at(frames, size), steps=_steps(p))
+        scores = _scores(model, _at(frames, p["size"]), steps=_steps(p))
         if p["stage"] == "fcn" and p["smoothed"]:
             scores = smoothed(scores.softmax(1))
         return F.interpolate(scores, (side, side), mode="bilinear").argmax(1).to(torch.uint8).cpu().numpy()
@@ -294,7 +291,7 @@ def zoom_in(frames: np.ndarray, first: np.ndarray, zoomed: Mapping[str, Predict]
     """Primary labels (T, H, W) of frames (T, H, W, 3) with eyes and mouth replaced by what zoomed-in models find.
 
     A region's box is fixed for all frames. What the primary model calls eyes or mouth becomes skin first. A region
-    that it finds in no frame stays as it is.
+    that it finds in no frame stays as it is, and so does the background, whose IoU in Table 9 does not change.
     """
     combined = first.copy()
     for region, predict in zoomed.items():
@@ -309,7 +306,8 @@ def zoom_in(frames: np.ndarray, first: np.ndarray, zoomed: Mapping[str, Predict]
         inside = found[:, top - y : bottom - y, left - x : right - x]
         part = np.array([0, *clips_of.PARTS[region]], np.uint8)[inside]
         target = combined[:, top:bottom, left:right]
-        target[part > 0] = part[part > 0]
+        new = (part > 0) & (target != BACKGROUND)
+        target[new] = part[new]
     return combined
 
 
@@ -343,7 +341,7 @@ def _outcome(predict: Predict, curves: dict, p: Mapping, context: Context, *, sp
 
 def _examples(test: ClipSet, found: np.ndarray, p: Mapping) -> dict[str, np.ndarray]:
     """The fifth frame of a few clips at the network's size: what it saw, its annotation, its mask."""
-    size = p["size"] if p["region"] == "face" else p["zoom_size"]
+    size = p["size"]
     windowed = windows(test, length=s.STEPS)
     chosen = clips_of.shown_frames(windowed)
     labels = windows_of(found)[chosen, -1]
@@ -362,15 +360,15 @@ def windows_of(frames: np.ndarray) -> np.ndarray:
 
 def _frames_per_second(model: nn.Module, p: Mapping) -> float:
     """Frames a second in one clip at a time (a single frame at a time for networks that see one)."""
-    size = p["size"] if p["region"] == "face" else p["zoom_size"]
     steps = _steps(p)
-    shape = (1, 3, size, size) if steps is None else (1, steps, 3, size, size)
+    picture = (3, p["size"], p["size"])
+    shape = (1, *picture) if steps is None else (1, steps, *picture)
     return (steps or 1) * images_per_second(model, torch.zeros(shape), repeats=5)
 
 
 def _steps(p: Mapping) -> int | None:
     """Frames that the network of a row sees together; None: one by one."""
-    return p["steps"] if p["stage"] == "conv_lstm" else None
+    return s.STEPS if p["stage"] == "conv_lstm" else None
 
 
 def _clips_per_second(predict: Predict, p: Mapping, context: Context) -> float:
