@@ -51,13 +51,6 @@ failed = [record for record in ran if record.failure]
 shown = page.StudyPage(study, pictures.drawn, parameters, store)
 
 
-def answer(*ids):
-    """The effects behind a section's question, from the records of each data source."""
-    for source, p in shown.sources.items():
-        lines = "".join(f"<li>{line}</li>" for line in study.answers(p, store, ids))
-        display(HTML(f"<p><strong>Answer, {source} data, {profile} profile:</strong></p><ul>{lines}</ul>"))
-
-
 # %% [markdown]
 # ## The short of it
 #
@@ -73,7 +66,7 @@ def answer(*ids):
 # were still falling steeply.
 
 # %% tags=["hide-input"]
-answer("control", "control-sparsity", "same-start", "same-start-sparsity", "balance", "long", "long-sparsity")
+shown.answers("control", "control-sparsity", "same-start", "same-start-sparsity", "balance", "long", "long-sparsity")
 
 # %% tags=["hide-input"]
 done = {
@@ -133,7 +126,7 @@ shown.drawing(pictures.intuition(), "figure-3", "Pull of both losses on the pixe
 
 # %% tags=["hide-input"]
 shown.table("table 1", "Table 1: occlusion segmentation.")
-answer("cofw-iou", "cofw-sparsity", "control", "control-sparsity")
+shown.answers("cofw-iou", "cofw-sparsity", "control", "control-sparsity")
 
 # %% tags=["hide-input"]
 shown.figure("figure 1", "figure 1", "Figure 1: input, annotation, teacher, cross-entropy, consensus.")
@@ -150,7 +143,7 @@ shown.figure(
     "figure 4b", "figure 4", "Figure 4b: sparsity on the first hundred test faces; bands are ranges over seeds.", ".svg"
 )
 shown.figure("figure 4c", "figure 4", "Figure 4c: the same faces for each β.")
-answer("beta-sparsity")
+shown.answers("beta-sparsity")
 
 # %% [markdown]
 # ## Does it work on hair? (Tables 2–4, Figure 6)
@@ -162,7 +155,7 @@ answer("beta-sparsity")
 shown.table("table 3", "Table 3: ablation on Part Labels.")
 shown.table("table 2", "Table 2: pixel and superpixel accuracy.")
 shown.table("table 4", "Table 4: F1 per class.")
-answer("parts-mean", "parts-sparsity", "parts-control")
+shown.answers("parts-mean", "parts-sparsity", "parts-control")
 
 # %% tags=["hide-input"]
 shown.figure("figure 6", "figure 6", "Figure 6: input, annotation, cross-entropy, consensus.")
@@ -183,7 +176,7 @@ shown.figure("figure 6", "figure 6", "Figure 6: input, annotation, cross-entropy
 shown.questions()
 
 # %% tags=["hide-input"]
-answer("same-start", "same-start-sparsity", "balance", "balance-sparsity")
+shown.answers("same-start", "same-start-sparsity", "balance", "balance-sparsity")
 shown.figure("extra B", "extra B", "Test scores while fine-tuning with each loss; bands are ranges over seeds.", ".svg")
 shown.table("extra B", "Other losses at equal cost, all fine-tuned from the cross-entropy transfer.")
 
@@ -197,7 +190,7 @@ shown.figure(
     "extra C", "extra C", "Test scores while fine-tuning four times as long; bands are ranges over seeds.", ".svg"
 )
 shown.table("extra C", "The same in numbers.")
-answer("long", "long-sparsity", "long-beta")
+shown.answers("long", "long-sparsity", "long-beta")
 
 # %% [markdown]
 # ### The trade-off of α and β

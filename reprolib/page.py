@@ -85,8 +85,11 @@ class StudyPage:
         return [r for t in (_each(plan) if place is None else plan.get(place, [])) if (r := self.store.get(t))]
 
     def table(self, place: str, title: str) -> None:
-        """One of the study's tables ("table 2"), once for each data source."""
+        """One of the study's tables ("table 2"), once for each data source; once in all if it needs no trial."""
         for source, made in self._tables.items():
+            if place in made and not self._plans[source][place]:
+                show_table(made[place], title, path=self.store.root / "tables" / f"{self._name(place)}.csv")
+                return
             if place in made:
                 caption = f"{title} {made_from(self.records(source, place))}"
                 show_table(made[place], caption, path=self._csv(place, source))
@@ -126,6 +129,14 @@ class StudyPage:
         """The study's own questions with their answers."""
         self.own_table(self.study.questions, "questions", "Effects of the first over the second.")
 
+    def answers(self, *ids: str) -> None:
+        """What the named claims and questions came to, in words, for each data source that has such a record."""
+        for source, parameters in self.sources.items():
+            lines = "".join(f"<li>{line}</li>" for line in self.study.answers(parameters, self.store, ids))
+            if lines:
+                title = f"Answer, {source} data, {self.profile} profile:"
+                display(HTML(f"<p><strong>{title}</strong></p><ul>{lines}</ul>"))
+
     def facts(self) -> None:
         """The exactly checkable numbers, published and ours: those that differ, and all of them folded away."""
         facts = self.study.fidelity()
@@ -141,7 +152,10 @@ class StudyPage:
         return self.store.root / "figures" / self.study.ID
 
     def _csv(self, name: str, source: str) -> Path:
-        return self.store.root / "tables" / f"{self.study.ID}-{name.replace(' ', '-')}-{source}-{self.profile}.csv"
+        return self.store.root / "tables" / f"{self._name(name)}-{source}-{self.profile}.csv"
+
+    def _name(self, place: str) -> str:
+        return f"{self.study.ID}-{place.replace(' ', '-')}"
 
 
 def _each(plan: Mapping) -> list:

@@ -8,10 +8,11 @@ import torch
 from reprolib import report, studies
 from reprolib.datasets.landmark_masks import BACKGROUND, EYES, INNER_MOUTH, OUTER_MOUTH, SKIN
 from reprolib.errors import UserError
+from reprolib.records import Arrays
 from reprolib.studies.wang2018 import data, pictures, plan, results, settings, systems
 from reprolib.studies.wang2018.plan import trials
 from reprolib.studies.wang2018.scores import mask_metrics
-from reprolib.trials import Context, RunStore, run
+from reprolib.trials import Context, Outcome, RunStore, run
 
 study = studies.load("wang2018")
 SMOKE = settings.Parameters()
@@ -276,6 +277,45 @@ def test_groups_of_clips_pool_their_frames():
     confusion[0, 2:, 1, 1], confusion[0, 2:, 1, 0] = 0, 1  # skin is lost in the second clip
     scores = results._group_scores(confusion, np.array([0, 0, 1, 1]))
     np.testing.assert_allclose(scores, (100, 75))
+
+
+@pytest.fixture
+def two_systems(tmp_path):
+    """Baseline and segmentation loss on two people's clips of five frames: the second is right on the first person."""
+    store = RunStore(tmp_path)
+    right, no_mouth = np.eye(5, dtype=np.int32), np.eye(5, dtype=np.int32)
+    no_mouth[4, 4], no_mouth[4, 3] = 0, 1  # what is inside the mouth is called lips
+    of_row = {settings.FCN: [no_mouth] * 10, settings.LINEAR: [no_mouth] + [right] * 4 + [no_mouth] * 5}
+    common = {"clips": np.repeat([0, 1], 5), "subjects": np.repeat([0, 1], 5), "categories": np.repeat([1, 3], 5)}
+    for row, confusion in of_row.items():
+        arrays = common | {"confusion": np.array(confusion), "times": np.tile(np.arange(5), 2)}
+        store.save(smoke_trial(row), Outcome({"miou": 1.0}, arrays=arrays), cost={}, environment={})
+    return settings.Parameters(seeds=1), store
+
+
+def test_classes_that_a_system_never_calls_are_named(two_systems):
+    table = results.missed(*two_systems)
+    assert list(table.index) == [settings.FCN]
+    assert table.loc[settings.FCN].tolist() == ["0 of 1", "0 of 1", "0 of 1", "1 of 1"]
+
+
+def test_people_on_whom_a_system_is_better_are_counted(two_systems):
+    assert results.better_people(*two_systems).loc[settings.LINEAR].tolist() == ["1 of 2", "+0.0"]
+
+
+def test_categories_have_their_own_pooled_scores(two_systems):
+    table = results.by_category(*two_systems)
+    # of the first clip one of five frames has no inner mouth (IoU 4/5), which lips pay for (5/6)
+    assert table.loc[settings.LINEAR].tolist() == [f"{100 * (1 + 1 + 5 / 6 + 4 / 5) / 4:.2f}", "62.50"]
+    assert table.loc[settings.FCN].tolist() == ["62.50", "62.50"]
+
+
+def test_later_frames_are_compared_with_the_first(two_systems):
+    parameters, store = two_systems
+    records = results.records_of(parameters, store)
+    records[settings.CROSS_ENTROPY] = records[settings.LINEAR]
+    _, effect = results._later_frames(records, Arrays(store))
+    assert effect.point == pytest.approx((37.5 + 0) / 2)  # the first frame of neither person gains
 
 
 def test_every_claim_has_a_verdict_and_is_tested_where_both_rows_were_run(small_run):

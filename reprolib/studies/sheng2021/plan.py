@@ -61,6 +61,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
     }
     if parameters.data == "public":
         plan |= {"table 3": of(s.GLOBAL_S), "table 4": of(*three_s)}
+        del plan["table 7b"], plan["figure 9"]  # what real people said is shown nowhere
     else:
         plan |= words
     return select({place: plan[place] for place in sorted(plan, key=_order)}, parameters.tables)

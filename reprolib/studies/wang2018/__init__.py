@@ -5,13 +5,14 @@ from pathlib import Path
 from reprolib.datasets import talkingfaces, three_hundred_vw
 from reprolib.studies import check_datasets
 from reprolib.studies.wang2018.plan import trials
-from reprolib.studies.wang2018.results import claims, fidelity, questions, tables
+from reprolib.studies.wang2018.results import answers, claims, fidelity, questions, tables
 from reprolib.studies.wang2018.settings import SYSTEMS, Parameters
 from reprolib.studies.wang2018.systems import execute
 
 __all__ = [
     "SYSTEMS",
     "Parameters",
+    "answers",
     "check_data",
     "claims",
     "execute",
