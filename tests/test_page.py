@@ -16,10 +16,14 @@ class Study:
         self.real = studies.load("yang2023")
 
     def trials(self, parameters):
-        return {"table 2": self.real.trials(parameters)["table 2"][:1]}
+        return {"table 2": self.real.trials(parameters)["table 2"][:1], "table 1": []}
 
     def tables(self, parameters, store):
-        return {"table 2": pd.DataFrame({"mIoU": [1.0]}, index=["Baseline"])}
+        one = pd.DataFrame({"mIoU": [1.0]}, index=["Baseline"])
+        return {"table 2": one, "table 1": one}
+
+    def answers(self, parameters, store, ids):
+        return [f"{name}: +1" for name in ids if parameters.data == "synthetic"]
 
     def fidelity(self):
         return self._facts
@@ -53,6 +57,24 @@ def test_a_table_says_what_stands_behind_it_and_is_saved(shown):
     assert "Table II. Data: synthetic; profile: smoke; seeds: 1; device: a CPU; made from 1 record" in html[0]
     saved = made.store.root / "tables" / "yang2023-table-2-synthetic-smoke.csv"
     assert pd.read_csv(saved, index_col=0).loc["Baseline", "mIoU"] == 1.0
+
+
+def test_a_table_that_needs_no_trial_is_shown_once_and_never_called_not_done(shown):
+    made, html = shown
+    made._tables["public"] = made._tables["synthetic"]
+    made.table("table 1", "Table I.")
+    assert len(html) == 1
+    assert "Not done" not in html[0]
+    assert (made.store.root / "tables" / "yang2023-table-1.csv").is_file()
+
+
+def test_answers_are_given_for_each_source_that_has_them(shown):
+    made, html = shown
+    made.answers("flm", "fgr")
+    made.sources = {"public": made.sources["synthetic"].model_copy(update={"data": "public"})}
+    made.answers("flm")
+    assert len(html) == 1
+    assert "synthetic data" in html[0] and html[0].count("<li>") == 2
 
 
 def test_facts_that_differ_come_first_and_all_can_be_unfolded(shown):
