@@ -18,6 +18,7 @@ from reprolib.statistics import Interval, kendall_tau
 
 ABSENT = "—"
 NOT_DONE = "not done"
+RANKED = 5  # rows; the order of fewer says nothing
 VERDICTS = ("reproduced", "same direction", "not reproduced", "opposite", "not tested")
 
 
@@ -145,7 +146,7 @@ def summarise(scores: pd.DataFrame, *, by: str) -> pd.DataFrame:
 
 
 def beside_published(ours: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
-    """Our table beside the paper's, cell by cell, with Kendall's τ of the rows under every column.
+    """Our table beside the paper's, cell by cell, with Kendall's τ of the rows under columns of `RANKED` rows or more.
 
     `ours`: columns (name, "mean" | "sd") as from `summarise`, in the paper's units. `paper`: as from
     `published`. Returns text, columns (name, "ours" | "paper"): the paper's rows and columns first, then
@@ -162,7 +163,8 @@ def beside_published(ours: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
             _column(paper, name, rows),
         )
         form = _format(theirs)
-        tau = _number(kendall_tau(theirs, mean), "{:.2f}".format, absent=ABSENT)
+        ranked = np.isfinite(theirs) & np.isfinite(mean)
+        tau = _number(kendall_tau(theirs, mean) if ranked.sum() >= RANKED else np.nan, "{:.2f}".format, absent=ABSENT)
         cells[name, "ours"] = [*(_mean_sd(m, s, form) for m, s in zip(mean, sd, strict=True)), tau]
         cells[name, "paper"] = [*(_number(value, form, absent=ABSENT) for value in theirs), ""]
     return pd.DataFrame(cells, index=[*rows, "Kendall τ of the rows"])

@@ -186,11 +186,20 @@ def test_ours_stands_beside_the_paper_with_spread_and_rank_agreement():
     table = report.beside_published(report.summarise(scores, by="system"), paper)
     assert table.columns.tolist() == [(c, side) for c in ("IoU", "fps", "x") for side in ("ours", "paper")]
     assert table.index.tolist() == ["a", "b", "c", "d", "Kendall τ of the rows"]
-    assert table["IoU", "ours"].tolist() == ["50.0", "61.0 ± 1.4", "not done", "10.0", "1.00"]
+    assert table["IoU", "ours"].tolist() == ["50.0", "61.0 ± 1.4", "not done", "10.0", "—"]
     assert table["IoU", "paper"].tolist() == ["70.5", "80.5", "90.0", "—", ""]
     assert table["fps", "paper"].tolist() == ["0.03", "—", "300", "—", ""]
     assert table["fps", "ours"].tolist() == ["not done"] * 4 + ["—"]
     assert table["x", "ours"].tolist() == ["1.00", "1.00 ± 0.00", "not done", "1.00", "—"]
+
+
+def test_the_order_of_rows_is_compared_where_there_are_five():
+    names = list("abcde")
+    paper = pd.DataFrame({"IoU": [1.0, 2.0, 3.0, 4.0, 5.0]}, index=names)
+    for rows, tau in ((5, "1.00"), (4, "—")):
+        lines = pd.DataFrame({"system": names[:rows], "IoU": paper["IoU"][:rows].to_numpy() * 10})
+        table = report.beside_published(report.summarise(lines, by="system"), paper)
+        assert table["IoU", "ours"].iloc[-1] == tau
 
 
 def test_a_table_becomes_html_with_its_provenance_and_no_colour_of_its_own():

@@ -1,3 +1,4 @@
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,6 +179,38 @@ def test_a_data_root_without_any_known_dataset_is_refused(tmp_path):
         study.check_data(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("row", "start"),
+    [(settings.CE_FINETUNED, settings.CE_TRANSFER), (settings.CONSENSUS_FINETUNED, settings.CONSENSUS_TRANSFER)],
+)
+def test_fine_tuning_starts_from_the_transfer_of_its_own_loss(row, start, tmp_path, monkeypatch):
+    context = Context(results=tmp_path)
+    of_name = {t.name: t for t in trials(settings.Parameters(seeds=1))["table 1"]}
+    transferred = study.execute(of_name[start], context)
+    monkeypatch.setattr(systems, "train", lambda *_, **__: defaultdict(list))  # no step of fine-tuning
+    untouched = study.execute(of_name[row], context)
+    np.testing.assert_array_equal(untouched.arrays["confusion"], transferred.arrays["confusion"])
+    scratch = study.execute(of_name[settings.CE_SCRATCH], context)
+    assert not np.array_equal(scratch.arrays["confusion"], transferred.arrays["confusion"])
+
+
+def test_what_is_not_counted_stays_so_when_occlusions_are_split_off(monkeypatch):
+    labels = np.zeros((1, 64, 64), np.uint8)
+    labels[0, 16:50, 16:40] = 1
+    labels[0, :, 50:] = 255
+    images = np.zeros((1, 64, 64, 3), np.uint8)
+    faces = data.FaceSet(images=images, labels=labels, classes=("non-face", "face"), names=("one",))
+    larger = replace(faces, images=np.zeros((1, 128, 128, 3), np.uint8))
+    contour = np.zeros((64, 64), bool)
+    contour[10:60, 10:60] = True
+    monkeypatch.setattr(data.landmarks, "detect_many", lambda pictures, cache: np.full((1, 68, 2), 63.5))
+    monkeypatch.setattr(data, "face_contour", lambda points, shape: contour)
+    found = data._factorised(faces, larger)
+    np.testing.assert_allclose(found.landmarks, 31.5)  # in pixels of the smaller picture
+    assert (found.labels[:, :, 50:] == 255).all()
+    assert (found.labels == 2).any() and (found.labels == 1).any()
+
+
 # --- tables, claims, figures -----------------------------------------------------------------------------
 
 
@@ -194,6 +227,12 @@ def test_claims_without_records_are_not_tested(tmp_path):
     claims = study.claims(SMOKE, RunStore(tmp_path))
     assert len({claim.id for claim in claims}) == len(claims) == len(results.CLAIMS) + 2
     assert {claim.verdict for claim in claims} == {"not tested"}
+
+
+def test_teachers_that_know_the_tests_domain_are_compared_with_no_student(tmp_path):
+    store = RunStore(tmp_path)
+    ids = [{c.id for c in study.claims(settings.Parameters(data=name), store)} for name in ("synthetic", "public")]
+    assert ids[0] - ids[1] == {"student-teacher", "student-augmented"}
 
 
 def test_an_effect_is_the_difference_of_the_two_rows(small_run):

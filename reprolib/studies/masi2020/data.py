@@ -77,7 +77,10 @@ def _cofw_faces(data: str, data_root: Path | None, size: int, n_train: int, n_te
         train, test = _fasseg(data_root, size)
         train, test = fasseg.as_occluded(train, seed=SEED), fasseg.as_occluded(test, seed=SEED + 1)
     else:
-        train, test = (_factorised(cofw.load(data_root, split, size=size)) for split in ("train", "test"))
+        train, test = (
+            _factorised(cofw.load(data_root, split, size=size), cofw.load(data_root, split, size=DETECTION_SIZE))
+            for split in ("train", "test")
+        )
     return _at_most(train, n_train), _at_most(test, n_test)
 
 
@@ -156,17 +159,20 @@ def _fasseg(data_root: Path | None, size: int) -> tuple[FaceSet, FaceSet]:
     return fasseg.split_by_person(fasseg.load(data_root, size=size), test_fraction=TEST_PEOPLE, seed=SEED)
 
 
-def _factorised(faces: FaceSet) -> FaceSet:
+def _factorised(faces: FaceSet, larger: FaceSet) -> FaceSet:
     """COFW's binary masks with the occlusions split off by §3.1, without morphology (Sec. 4.1).
 
-    Where dlib finds no face there is no contour: the picture keeps face and background alone.
+    Faces are detected in the `larger` pictures of the same faces. Where dlib finds none there is no contour: the
+    picture keeps face and background alone. What is not to be counted (255) stays so.
     """
-    found = landmarks.detect_many(faces.images, cache=CACHE / "cofw")
+    scale = faces.images.shape[1] / larger.images.shape[1]
+    found = (landmarks.detect_many(larger.images, cache=CACHE / "cofw") + 0.5) * scale - 0.5
     labels = faces.labels.copy()
     for i, points in enumerate(found):
         if np.isfinite(points).all():
             contour = face_contour(points, labels.shape[1:])
-            labels[i] = pseudo_labels(contour, labels[i] == 1, morphology=False)[0]
+            split = pseudo_labels(contour, labels[i] == 1, morphology=False)[0]
+            labels[i] = np.where(labels[i] == 255, 255, split)
     return replace(faces, labels=labels, classes=("background", "face", "occlusion"), landmarks=found)
 
 
