@@ -103,6 +103,17 @@ def test_a_trial_names_no_folder_of_this_machine():
 # --- scores ----------------------------------------------------------------------------------------------
 
 
+def test_a_part_that_nobody_has_has_no_f1_and_does_not_count_in_the_macro_one():
+    found = np.diag([90, 1, 1, 1, 1, 1, 1, 0, 1])
+    found[6, 7] = 1  # some of an upper lip is called inside of the mouth
+    scores = parsing_metrics(found)
+    assert np.isnan(scores["in_mouth"])
+    assert scores["upper_lip"] == pytest.approx(2 / 3)
+    precision, recall = 1.0, (5 + 1 / 2) / 6
+    assert scores["overall_macro"] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert np.isfinite(parsing_metrics(np.diag(np.ones(9)))["in_mouth"])
+
+
 def test_overall_f1_does_not_see_confused_parts_and_the_macro_one_does():
     right = np.diag([100, 5, 5, 5, 5, 20, 5, 5, 5])
     confused = right.copy()

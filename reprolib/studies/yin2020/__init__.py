@@ -5,13 +5,14 @@ from pathlib import Path
 from reprolib.datasets import celebamask, fasseg_parts, helen
 from reprolib.studies import check_datasets
 from reprolib.studies.yin2020.plan import trials
-from reprolib.studies.yin2020.results import claims, fidelity, questions, tables
+from reprolib.studies.yin2020.results import answers, claims, fidelity, questions, tables
 from reprolib.studies.yin2020.settings import SYSTEMS, Parameters
 from reprolib.studies.yin2020.systems import execute
 
 __all__ = [
     "SYSTEMS",
     "Parameters",
+    "answers",
     "check_data",
     "claims",
     "execute",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from reprolib import comparisons, report
-from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summary
+from reprolib.comparisons import Comparison, Rows, claim, compare, in_words, scores, summary
 from reprolib.models import complexity
 from reprolib.models.icnn import ICNN, OriginalICNN, pyramid
 from reprolib.models.localisation import LightLocalisation, LocalisationNetwork
@@ -170,6 +170,8 @@ QUESTIONS = (
                "extra A", s.RECIPE_ONLY, s.STN, "overall", None),
     Comparison("joint", "What does true joint training add to that recipe, at equal steps?",
                "extra A", s.END_TO_END, s.RECIPE_ONLY, "overall", None),
+    Comparison("whole-as-long", "Does STN-iCNN, trained end to end, beat the two-stage iCNN trained as long?",
+               "extra A", s.END_TO_END, s.LONGER, "overall", None),
     Comparison("joint-macro", "…counted by the macro F1, in which confused parts are errors?",
                "extra A", s.END_TO_END, s.RECIPE_ONLY, "overall_macro", None),
     Comparison("joint-recall", "…and in how much of the parts the crops hold?",
@@ -239,6 +241,16 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     return comparisons.answers(
         QUESTIONS, [_compare(c, records, arrays) for c in QUESTIONS], "points of F1 or of crop recall, 95 % interval"
     )
+
+
+def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
+    """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records."""
+    records, arrays = records_of(parameters, store), Arrays(store)
+    by_id = {c.id: c for c in (*CLAIMS, MISSING, *QUESTIONS)}
+    asked = [by_id[name] for name in ids]
+    return [
+        in_words(c, _compare(c, records, arrays), "crop recall" if c.score == "recall" else "F1 × 100") for c in asked
+    ]
 
 
 def spread(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:

@@ -20,12 +20,15 @@ def parsing_metrics(confusion: np.ndarray) -> dict[str, np.ndarray]:
     "eyes", "brows" and "mouth" are unions of their classes, in which a confusion of left and right is no error.
     "overall" is the authors': the union of all eight parts against the rest, in which no confusion of parts is an
     error. "overall_macro" is the older one of theirs: the harmonic mean of precision and recall, each averaged over
-    the seven columns.
+    those of the seven columns whose part somebody has.
     """
     merged = {name: _against_rest(confusion, classes) for name, classes in GROUPS.items()}
-    columns = {name: metrics.f1(binary)[..., 1] for name, binary in merged.items()}
+    there = {name: binary[..., 1, :].sum(-1) > 0 for name, binary in merged.items()}
+    columns = {name: np.where(there[name], metrics.f1(binary)[..., 1], np.nan) for name, binary in merged.items()}
+    counted = np.sum([there[name] for name in SEVEN], axis=0)
     precision, recall = (
-        np.mean([np.nan_to_num(score(merged[name])[..., 1]) for name in SEVEN], axis=0)
+        np.sum([np.where(there[name], np.nan_to_num(score(merged[name])[..., 1]), 0) for name in SEVEN], axis=0)
+        / np.maximum(counted, 1)
         for score in (metrics.precision, metrics.recall)
     )
     total = precision + recall
