@@ -46,7 +46,7 @@ def compare(
     *,
     groups: str | np.ndarray | None = None,
 ) -> Interval | None:
-    """The paired effect a − b over the seeds that both rows have; None where one of them was not run.
+    """The paired effect a − b over the seeds that both rows have; None where one was not run or kept no such array.
 
     `statistic`: mean array over test items -> score. `groups`: int (items,), whose each test item is, or the name
     of the array of row `a` that tells it: people are resampled, not their pictures.
@@ -55,6 +55,8 @@ def compare(
     if not seeds:
         return None
     a, b = ([r for r in records[name] if r.trial.seed in seeds] for name in (c.a, c.b))
+    if not (arrays.hold(a, c.of_a) and arrays.hold(b, c.of_b)):
+        return None
     if isinstance(groups, str):
         groups = arrays(a[:1], groups)[0]
     return paired_bootstrap(arrays(a, c.of_a), arrays(b, c.of_b), statistic, groups=groups)

@@ -25,8 +25,14 @@ class Arrays:
     def __init__(self, store: RunStore) -> None:
         self._store, self._read = store, {}
 
+    def hold(self, records: Sequence[Record], name: str) -> bool:
+        """Whether every one of the records kept an array of that name."""
+        return all(name in self._of(record) for record in records)
+
     def __call__(self, records: Sequence[Record], name: str) -> np.ndarray:
-        for record in records:
-            if record.trial.key not in self._read:
-                self._read[record.trial.key] = self._store.arrays(record)
-        return np.stack([self._read[record.trial.key][name] for record in records])
+        return np.stack([self._of(record)[name] for record in records])
+
+    def _of(self, record: Record) -> dict[str, np.ndarray]:
+        if record.trial.key not in self._read:
+            self._read[record.trial.key] = self._store.arrays(record)
+        return self._read[record.trial.key]

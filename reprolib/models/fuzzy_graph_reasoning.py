@@ -13,23 +13,31 @@ class FuzzyGraphReasoning(nn.Module):
     Input and output float32 (B, C, H, W), C divisible by 4. Centres μ (N, C/4) and widths σ (N,).
     `fuzzy=False` projects with a learned 1×1 convolution ("+GR" in Table II). `shared=True` applies one graph
     convolution twice, as the text says; two of their own are what the published parameter counts need.
+    `normalised` (ours) brings the reduced features to mean 0 and deviation 1, where the centres start.
     Source: Yang et al. 2023, Eq. 10–12; the residuals are the authors' code's.
     """
 
-    def __init__(self, channels: int, *, nodes: int = 16, fuzzy: bool = True, shared: bool = False):
+    def __init__(
+        self, channels: int, *, nodes: int = 16, fuzzy: bool = True, shared: bool = False, normalised: bool = False
+    ):
         super().__init__()
         if channels % 4:
             raise ValueError(f"channels must be divisible by 4, found {channels}.")
         inner = channels // 4
         self.reduce = nn.Conv2d(channels, inner, 1)
+        self.normalise = nn.BatchNorm2d(inner, affine=False) if normalised else nn.Identity()
         self.projection = FuzzyProjection(inner, nodes) if fuzzy else LinearProjection(channels, nodes)
         first = GraphConvolution(inner, nodes)
         self.reasoning = nn.Sequential(first, first if shared else GraphConvolution(inner, nodes))
         self.expand = nn.Conv2d(inner, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
+        return F.relu(features + self.expand(self.reasoned(features)))
+
+    def reasoned(self, features: Tensor) -> Tensor:
+        """What the nodes give back to the pixels, (B, C, H, W) -> (B, C/4, H, W). Source: Eq. 10–12."""
         # a quarter of the channels, pixels in a row: (B, C, H, W) -> (B, D, C/4), D = H·W
-        reduced = self.reduce(features)
+        reduced = self.normalise(self.reduce(features))
         pixels = reduced.flatten(2).transpose(1, 2)
         # how much each pixel belongs to each node, Eq. 10: twice (B, D, N)
         onto_nodes, onto_pixels = self.projection(features, pixels)
@@ -37,9 +45,8 @@ class FuzzyGraphReasoning(nn.Module):
         nodes = onto_nodes.transpose(1, 2) @ pixels
         # two graph convolutions, Eq. 12
         nodes = nodes + self.reasoning(nodes)
-        # back to the pixels: (B, D, C/4) -> (B, C, H, W)
-        returned = (onto_pixels @ nodes).transpose(1, 2).reshape(reduced.shape)
-        return F.relu(features + self.expand(returned))
+        # back to the pixels: (B, D, C/4) -> (B, C/4, H, W)
+        return (onto_pixels @ nodes).transpose(1, 2).reshape(reduced.shape)
 
 
 class FuzzyProjection(nn.Module):

@@ -33,6 +33,9 @@ class FuzzyLearningModule(nn.Module):
     "kernel": one draw F_{c,k} per picture for all pixels, as Eq. 6 is written;
     "expectation": no noise, F_{c,k} = μ_{c,k}: the same picture gives the same output.
 
+    `normalised` (ours) brings the reduced features to mean 0 and deviation 1, where the kernels start: without it
+    features may leave their kernels behind in training, and then no kernel tells one from another.
+
     Source: Yang et al. 2023, Eq. 1–9; the 3×3 convolutions and the start of μ and σ are the authors' code's.
     """
 
@@ -44,12 +47,14 @@ class FuzzyLearningModule(nn.Module):
         temperature: float = 0.05,  # T, Sec. III-B, Eq. 4–5
         sampling: Sampling = "pixel",
         reconstruct: bool = True,
+        normalised: bool = False,
     ):
         super().__init__()
         if channels % 4:
             raise ValueError(f"channels must be divisible by 4, found {channels}.")
         inner = channels // 4
         self.reduce = nn.Conv2d(channels, inner, 3, padding=1)
+        self.normalise = nn.BatchNorm2d(inner, affine=False) if normalised else nn.Identity()
         self.mu = nn.Parameter(torch.randn(inner, kernels))
         self.sigma = nn.Parameter(torch.randn(inner, kernels))
         self.expand = nn.Conv2d(3 * inner, channels, 3, padding=1)
@@ -59,11 +64,15 @@ class FuzzyLearningModule(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         # a quarter of the channels: (B, C, H, W) -> (B, C/4, H, W)
-        x = self.reduce(features)
+        x = self.normalise(self.reduce(features))
         # fuzzifier, fuzzy logic and reconstruction, Eq. 1–8
         y1, y2 = self.rules(x)
         # Eq. 9: (B, 3C/4, H, W) -> (B, C, H, W)
         return self.expand(torch.cat([x, y1, y2], dim=1))
+
+    def best_membership(self, features: Tensor) -> Tensor:
+        """Membership of each reduced feature in the kernel nearest to it: (B, C, H, W) -> (B, C/4, H, W) in [0, 1]."""
+        return membership(self.normalise(self.reduce(features)), self.mu, self.sigma).amax(-1)
 
     def rules(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Y¹ and Y² of the reduced features: (B, C/4, H, W) -> twice the same shape. Source: Eq. 1–8."""

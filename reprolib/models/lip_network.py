@@ -29,8 +29,8 @@ class LipNetwork(nn.Module):
 
     Input float32 (N, 3, H, W), sides divisible by 32 (ValueError for others); output `Heads`.
     The rows of Table II: `flm` "none", "rules" (without reconstruction) or "reconstruction"; `fgr` "none",
-    "linear" (learned 1×1 projection) or "fuzzy". `kernels`, `nodes`, `temperature`, `sampling` and `shared_gcn`
-    are handed to the modules, the first two from the finest scale on. Source: Yang et al. 2023, Sec. III.
+    "linear" (learned 1×1 projection) or "fuzzy". `kernels`, `nodes`, `temperature`, `sampling`, `shared_gcn` and
+    `normalised` are handed to the modules, the first two from the finest scale on. Source: Yang et al. 2023, Sec. III.
     """
 
     def __init__(
@@ -46,19 +46,25 @@ class LipNetwork(nn.Module):
         temperature: float = 0.05,  # Sec. III-B, Eq. 4–5
         sampling: Sampling = "pixel",
         shared_gcn: bool = False,
+        normalised: bool = False,
     ):
         super().__init__()
         self.encoder = build_encoder(encoder, weights=weights)
         *enhanced, _ = self.encoder.channels
         self.fuzzy_learning = nn.ModuleList(
             FuzzyLearningModule(
-                c, kernels=k, temperature=temperature, sampling=sampling, reconstruct=flm == "reconstruction"
+                c,
+                kernels=k,
+                temperature=temperature,
+                sampling=sampling,
+                reconstruct=flm == "reconstruction",
+                normalised=normalised,
             )
             for c, k in zip(enhanced, kernels, strict=True)
             if flm != "none"
         )
         self.graph_reasoning = nn.ModuleList(
-            FuzzyGraphReasoning(c, nodes=n, fuzzy=fgr == "fuzzy", shared=shared_gcn)
+            FuzzyGraphReasoning(c, nodes=n, fuzzy=fgr == "fuzzy", shared=shared_gcn, normalised=normalised)
             for c, n in zip(enhanced, nodes, strict=True)
             if fgr != "none"
         )

@@ -45,6 +45,23 @@ def test_membership_is_1_at_the_mean_and_1_over_e_one_deviation_away():
     torch.testing.assert_close(degrees[0, 0, 0], expected)
 
 
+def test_the_best_membership_is_that_of_the_nearest_kernel():
+    torch.manual_seed(0)
+    module = FuzzyLearningModule(8, kernels=3)
+    features = torch.randn(2, 8, 4, 4)
+    degrees = membership(module.reduce(features), module.mu, module.sigma)
+    torch.testing.assert_close(module.best_membership(features), degrees.max(-1).values)
+    assert FuzzyLearningModule(8, normalised=True)(features).shape == features.shape
+
+
+def test_normalised_features_stay_among_their_kernels_however_large_they_grow():
+    torch.manual_seed(0)
+    features = 100 * torch.randn(4, 16, 8, 8)
+    plain, normalised = (FuzzyLearningModule(16, kernels=16, normalised=n).train() for n in (False, True))
+    assert plain.best_membership(features).mean() < 0.2
+    assert normalised.best_membership(features).mean() > 0.8
+
+
 def test_each_channel_has_its_own_kernels():
     degrees = membership(torch.zeros(1, 2, 1, 1), torch.tensor([[0.0], [1.0]]), torch.ones(2, 1))
     torch.testing.assert_close(degrees.flatten(), torch.tensor([1.0, 1 / math.e]))

@@ -174,6 +174,30 @@ def test_every_network_learns_from_one_batch(system):
     assert any(p.grad.abs().sum() > 0 for p in model.parameters() if p.grad is not None)
 
 
+def test_levelling_takes_what_the_fuzzy_parts_tell_and_nothing_else():
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 64, 64)
+    models = {
+        system: networks.build(plan.specification(system) | {"quarter_width": True, "sampling": "expectation"}).eval()
+        for system in (settings.PROPOSED, settings.BASELINE)
+    }
+    for system, model in models.items():
+        before = model(images)
+        with networks.levelled(model):
+            changed = not torch.allclose(model(images), before, atol=1e-6)
+        assert changed == (system == settings.PROPOSED)
+        torch.testing.assert_close(model(images), before)
+    assert set(networks.best_membership(models[settings.PROPOSED], images)) == {4, 8, 16}
+    assert networks.best_membership(models[settings.BASELINE], images) == {}
+
+
+def test_records_say_what_the_fuzzy_parts_tell(small_run):
+    _, store, _, records = small_run
+    [record] = [r for r in records if r.trial.name == settings.PROPOSED]
+    assert {"miou_levelled", "membership_4", "membership_8", "membership_16"} <= set(record.metrics)
+    assert store.arrays(record)["confusion_levelled"].sum() == store.arrays(record)["confusion"].sum()
+
+
 # --- one trial -------------------------------------------------------------------------------------------
 
 

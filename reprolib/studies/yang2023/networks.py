@@ -16,6 +16,7 @@ from reprolib.losses.lip_loss import lip_loss, segmentation_loss
 from reprolib.models import complexity
 from reprolib.models.dgcnet import DualSegNetwork
 from reprolib.models.encoders import QUARTER
+from reprolib.models.fuzzy_graph_reasoning import FuzzyGraphReasoning
 from reprolib.models.fuzzy_learning import FuzzyLearningModule
 from reprolib.models.glore import GloReNetwork
 from reprolib.models.lip_network import LipNetwork
@@ -115,7 +116,9 @@ def build(p: Mapping) -> nn.Module:
 
 def lip_arguments(p: Mapping) -> dict:
     """The arguments of `LipNetwork` for a row of the paper's own network, as a checkpoint keeps them."""
-    options = {name: p[name] for name in ("flm", "fgr", "temperature", "sampling", "shared_gcn")}
+    options = {
+        name: p[name] for name in ("flm", "fgr", "temperature", "sampling", "shared_gcn", "normalised") if name in p
+    }
     kernels, nodes = ([finest << i for i in range(3)] for finest in (p["kernels"], p["nodes"]))
     encoder = p["encoder"] + QUARTER * bool(p.get("quarter_width"))
     return {"encoder": encoder, "kernels": kernels, "nodes": nodes, **options}
@@ -140,6 +143,55 @@ def expecting(model: nn.Module) -> Iterator[None]:
     finally:
         for module, sampling in zip(modules, before, strict=True):
             module.sampling = sampling
+
+
+@contextmanager
+def levelled(model: nn.Module) -> Iterator[None]:
+    """Within a `with` block Y¹, Y² and what FGR's nodes give back are their means over pictures and places.
+
+    What a trained network loses by it is what its fuzzy parts tell it; the convolutions around them stay.
+    """
+
+    def mean(x: Tensor) -> Tensor:
+        return x.mean((0, 2, 3), keepdim=True).expand_as(x)
+
+    learning = [module for module in model.modules() if isinstance(module, FuzzyLearningModule)]
+    reasoning = [module for module in model.modules() if isinstance(module, FuzzyGraphReasoning)]
+    for module in learning:
+        module.rules = lambda x, rules=module.rules: tuple(map(mean, rules(x)))
+    for module in reasoning:
+        module.reasoned = lambda x, reasoned=module.reasoned: mean(reasoned(x))
+    try:
+        yield
+    finally:
+        for module in learning:
+            del module.rules
+        for module in reasoning:
+            del module.reasoned
+
+
+@torch.no_grad()
+def best_membership(model: nn.Module, images: Tensor) -> dict[int, float]:
+    """Mean over pictures, places and channels of the best kernel's membership, by the stride of the FLM.
+
+    Near 1 features lie among their kernels; near 0 all kernels are far and tell nothing apart. Empty without an FLM.
+    """
+    learning = [module for module in model.modules() if isinstance(module, FuzzyLearningModule)]
+    found: dict[int, float] = {}
+    handles = [
+        module.register_forward_pre_hook(
+            lambda module, inputs, stride=stride: found.update(
+                {stride: float(module.best_membership(inputs[0]).mean())}
+            )
+        )
+        for module, stride in zip(learning, (4, 8, 16), strict=False)
+    ]
+    try:
+        model.eval()(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
 
 
 @lru_cache

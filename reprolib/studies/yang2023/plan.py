@@ -58,6 +58,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
             {s.long_row(row): ABLATION[row] | longer for row in s.LONG_ROWS}
             | {s.slow_row(row): ABLATION[row] | longer | {"lr": scale.lr / s.LONGER} for row in s.SLOW_ROWS}
         ),
+        "extra C": [t for t in ablation if t.name in (s.BASELINE, *s.NORMALISED_ROWS)] + per_seed(NORMALISED),
     }
     return select(plan, parameters.tables)
 
@@ -99,6 +100,7 @@ ABLATION = {
     s.PROJECTION: lip_network(flm="none"),
     s.PROPOSED: PROPOSED,
 }
+NORMALISED = {s.normalised_row(row): ABLATION[row] | {"normalised": True} for row in s.NORMALISED_ROWS}
 COMPARISON = {
     s.UNET: rival("Unet"),
     s.MANET: rival("MAnet"),
@@ -136,5 +138,5 @@ def grid_rows(kernels: Sequence[int], nodes: Sequence[int]) -> dict[str, dict]:
 
 def specification(system: str, kernels: Sequence[int] = (8, 16, 32), nodes: Sequence[int] = (8, 16, 32)) -> dict:
     """What network a row is, whatever profile and data; KeyError: no such row, or beyond this grid of Table I."""
-    rows = grid_rows(kernels, nodes) | ABLATION | COMPARISON | ENCODERS | OPTIONS
+    rows = grid_rows(kernels, nodes) | ABLATION | NORMALISED | COMPARISON | ENCODERS | OPTIONS
     return rows[s.SAME_AS.get(system, system)]

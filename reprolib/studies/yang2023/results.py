@@ -32,6 +32,9 @@ TABLES = {
     "6": {"mIoU": "miou", "PA": "pa", "FPS": "images_per_second"},
 }
 OWN = MEANS | {f"IoU {name}": f"iou_{name}" for name in s.PRINTED_CLASSES}  # the columns of tables of our own
+FUZZY = {"mIoU": "miou", "mIoU, fuzzy parts levelled": "miou_levelled"} | {
+    f"best membership, stride {stride}": f"membership_{stride}" for stride in (4, 8, 16)
+}
 # One record under the name that a table gives it.
 PRINTED_AS = {"1": {s.PROPOSED: s.grid_row(s.BEST, s.BEST)}, "6": {s.PROPOSED: s.RESNET_34}}
 
@@ -42,7 +45,7 @@ def records_of(parameters: s.Parameters, store: RunStore) -> dict[str, list[Reco
 
 
 def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]:
-    """Every table of the paper with ours beside it, and two that go beyond it ("extra A", "extra B")."""
+    """Every table of the paper with ours beside it, and three that go beyond it ("extra A" to "extra C")."""
     records = records_of(parameters, store)
     plan = trials(parameters)
 
@@ -53,6 +56,7 @@ def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]
 
     made = {f"table {n}": partial(_beside, parameters, n) for n in TABLES}
     made |= dict.fromkeys(("extra A", "extra B"), lambda shown: summary(scores(shown, OWN)))
+    made["extra C"] = lambda shown: summary(scores(shown, FUZZY))
     return {place: make(rows(place)) for place, make in made.items() if place in plan}
 
 
@@ -147,6 +151,17 @@ QUESTIONS = (
                                   ("both", s.PROPOSED, "do both?"))),
     Comparison("slow-both", "…and at a quarter of the rate, do both?", "extra B",
                s.slow_row(s.PROPOSED), s.slow_row(s.BASELINE), "miou", None),
+    *(Comparison(f"levelled-{row}", f"One network ({row}): what do its fuzzy parts tell it?", "extra C",
+                 row, row, "miou", None, of_b="confusion_levelled")
+      for row in s.NORMALISED_ROWS),
+    *(Comparison(f"normalised-{row}", f"With reduced features normalised, does {row} help the baseline?", "extra C",
+                 s.normalised_row(row), s.BASELINE, "miou", None)
+      for row in s.NORMALISED_ROWS),
+    Comparison("normalised", "…over the proposed network as it is?", "extra C",
+               s.normalised_row(s.PROPOSED), s.PROPOSED, "miou", None),
+    *(Comparison(f"levelled-normalised-{row}", f"…and what do the fuzzy parts tell that network ({row})?", "extra C",
+                 s.normalised_row(row), s.normalised_row(row), "miou", None, of_b="confusion_levelled")
+      for row in s.NORMALISED_ROWS),
     Comparison("upernet", "What does UPerNet, which a user would pick today, give over the proposed network?",
                "Table 5", s.UPERNET, s.PROPOSED, "miou", None),
 )  # fmt: skip

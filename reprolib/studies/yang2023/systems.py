@@ -16,12 +16,23 @@ from reprolib.datasets.mouths import HARD_CASES, SEVERITIES, degrade
 from reprolib.studies.yang2023 import data as mouths_of
 from reprolib.studies.yang2023 import settings as s
 from reprolib.studies.yang2023.checkpoint import save_model
-from reprolib.studies.yang2023.networks import MultiScale, build, expecting, inputs, lip_arguments, loss
+from reprolib.studies.yang2023.networks import (
+    MultiScale,
+    best_membership,
+    build,
+    expecting,
+    inputs,
+    levelled,
+    lip_arguments,
+    loss,
+)
 from reprolib.studies.yang2023.scores import lip_metrics
 from reprolib.training import CosineSchedule, images_per_second, make_fabric, predict, train
 from reprolib.trials import Context, Outcome, Trial
 
 SHOWN_SEVERITIES = (0, 2, 4)  # of the mouth that is kept in every hard case
+WATCHED = (*s.NORMALISED_ROWS, *map(s.normalised_row, s.NORMALISED_ROWS))  # what do their fuzzy parts tell?
+WATCHED_MOUTHS = 32
 MADE_HARDER = (s.PROPOSED, s.BASELINE, s.UNET)  # systems that are asked about hard cases
 
 
@@ -66,7 +77,15 @@ def _score(model: nn.Module, curves: dict, p: Mapping, context: Context) -> Outc
         arrays["confusion_hard"] = _confusion_hard(averaged, mouths_of.hard_mouths(test, p))
     if shown is not None:
         arrays |= _examples(averaged, shown, p)
+    fuzzy = {}  # measured last: drawing changes what is drawn next
+    if p["system"] in WATCHED:
+        with levelled(model):
+            arrays["confusion_levelled"] = _confusion(averaged, test)
+        fuzzy["miou_levelled"] = float(lip_metrics(arrays["confusion_levelled"].sum(0))["miou"])
+        some = inputs(test.images[:WATCHED_MOUTHS]).to(next(model.parameters()).device)
+        fuzzy |= {f"membership_{stride}": value for stride, value in best_membership(model, some).items()}
     scores = {name: float(value) for name, value in lip_metrics(arrays["confusion"].sum(0)).items()}
+    scores |= fuzzy
     scores["miou_single"] = float(lip_metrics(arrays["confusion_single"].sum(0))["miou"])
     finite = {name: value for name, value in scores.items() if np.isfinite(value)}  # nan: a class that no mouth shows
     return Outcome(finite, curves, arrays, {"images_per_second": images_per_second(model, inputs(test.images[:1]))})
