@@ -1,7 +1,10 @@
+import re
+
 import pandas as pd
 import pytest
 
 from reprolib import page, report, studies
+from reprolib.paths import ROOT
 from reprolib.report import fact
 from reprolib.trials import Outcome, RunStore
 
@@ -92,3 +95,15 @@ def test_an_empty_table_of_our_own_is_left_out(shown):
     assert html == []
     made.own_table(lambda parameters, store: pd.DataFrame({"a": [report.NOT_DONE]}), "spread", "Spread.")
     assert "Spread. Data: synthetic" in html[0]
+
+
+@pytest.mark.parametrize("name", studies.STUDIES)
+def test_every_answer_that_a_page_asks_for_is_known_to_its_study(name, tmp_path):
+    study = studies.load(name)
+    source = (ROOT / "notebooks" / f"{name}.py").read_text(encoding="utf-8")
+    asked = [re.findall(r'"([^"]+)"', ids) for ids in re.findall(r"shown\.answers\((.*?)\)", source, re.DOTALL)]
+    assert asked
+    for ids in asked:
+        lines = study.answers(study.Parameters(), RunStore(tmp_path), ids)
+        assert len(lines) == len(ids)
+        assert all("Not done" in line for line in lines)

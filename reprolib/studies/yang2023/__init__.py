@@ -5,13 +5,14 @@ from pathlib import Path
 from reprolib.datasets import fasseg, flrseg, talkingfaces
 from reprolib.studies import check_datasets
 from reprolib.studies.yang2023.plan import trials
-from reprolib.studies.yang2023.results import claims, fidelity, questions, tables
+from reprolib.studies.yang2023.results import answers, claims, fidelity, questions, tables
 from reprolib.studies.yang2023.settings import SYSTEMS, Parameters
 from reprolib.studies.yang2023.systems import execute
 
 __all__ = [
     "SYSTEMS",
     "Parameters",
+    "answers",
     "check_data",
     "claims",
     "execute",

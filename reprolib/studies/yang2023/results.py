@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from reprolib import comparisons, report
-from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summary
+from reprolib.comparisons import Comparison, Rows, claim, compare, in_words, scores, summary
 from reprolib.datasets.mouths import HARD_CASES
 from reprolib.records import Arrays, by_row
 from reprolib.statistics import Interval, paired_bootstrap
@@ -209,6 +209,13 @@ def grid_spread(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     return pd.DataFrame(lines, index=["ours (points of mIoU)", "paper"]).T.map(
         lambda v: f"{v:.2f}" if np.isfinite(v) else report.ABSENT
     )
+
+
+def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
+    """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records."""
+    records, arrays = records_of(parameters, store), Arrays(store)
+    by_id = {c.id: c for c in (*CLAIMS, *QUESTIONS)}
+    return [in_words(c, _compare(c, records, arrays), "mIoU") for c in map(by_id.__getitem__, ids)]
 
 
 def _compare(c: Comparison, records: Rows, arrays: Arrays) -> Interval | None:
