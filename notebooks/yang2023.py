@@ -62,9 +62,12 @@ shown = page.StudyPage(study, pictures.drawn, parameters, store)
 #
 # *What came out.* At this scale neither module makes better masks than the network without them. After ten epochs they
 # even cost something on synthetic mouths. That was a surprise, so the ablation was trained four times as long, also at
-# a quarter of the rate (section "Slow or bad?"): then the difference is small, and still not in favour of the modules.
-# On real mouths the rows of the ablation can hardly be told apart. The paper's eight points may need its data, its
-# size or its pretrained encoder; they do not come with the modules as such.
+# a quarter of the rate (synthetic mouths, section "Slow or bad?"): then the difference is small, and still not in favour
+# of the modules. On real mouths the rows of the ablation can hardly be told apart. A closer look ("Do the fuzzy parts
+# work?") shows that these rows say less about fuzzy logic than they seem to: in our trainings features leave their
+# kernels behind, hardly any kernel matches, and a network whose fuzzy parts are levelled is as good. Where features are
+# kept among their kernels, which is ours, all of them find one; the masks are not better for it. The paper's eight points
+# may need its data, its size or its pretrained encoder.
 #
 # *What was chosen how.* The rate and batch size of `cpu` were chosen on mouths of speakers who are in neither set,
 # after first trials whose test scores were on the screen had shown that smaller batches help; that SMP's decoders keep

@@ -77,7 +77,7 @@ shown = page.StudyPage(study, pictures.drawn, parameters, store)
 # every test face background; they now get forty, and the FCN-8s a lower rate.
 
 # %% tags=["hide-input"]
-shown.answers("stn-alone-long", "whole-as-long", "recipe", "joint", "missing-parts", "left-to-gain")
+shown.answers("stn-alone", "stn-alone-long", "whole-as-long", "recipe", "joint", "missing-parts", "left-to-gain")
 shown.claims()
 
 # %% [markdown]

@@ -118,7 +118,10 @@ def scores(rows: Rows, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def summary(lines: pd.DataFrame) -> pd.DataFrame:
-    """A table of our own, without a published one beside it: mean ± standard deviation over the seeds."""
+    """A table of our own, without a published one beside it: mean ± standard deviation over the seeds.
+
+    Rows without a record are absent; what a row's records do not have is "—".
+    """
     nothing = pd.DataFrame(index=pd.Index([], dtype=str))
     beside = report.beside_published(report.summarise(lines, by="row"), nothing)
-    return beside.iloc[:-1].xs("ours", axis=1, level=1)
+    return beside.iloc[:-1].xs("ours", axis=1, level=1).replace(report.NOT_DONE, report.ABSENT)

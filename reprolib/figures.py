@@ -342,8 +342,8 @@ def _rendered(figure: Figure, *, palette: bool = False, **how) -> bytes:
         return buffer.getvalue()
     smaller = BytesIO()
     picture = Image.open(buffer).convert("RGB")
-    # the colours of parts stay as they are: an adaptive palette alone may make one of two dark reds
-    kept = [channel for colour in sorted(set(_PARTS.values())) for channel in ImageColor.getrgb(colour)]
+    # paper and parts keep their colours: an adaptive palette alone may make one of two dark reds, and grey of white
+    kept = [channel for colour in sorted({*_PARTS.values(), "#ffffff"}) for channel in ImageColor.getrgb(colour)]
     adaptive = picture.quantize(256 - len(kept) // 3, dither=Image.Dither.NONE).getpalette()
     colours = Image.new("P", (1, 1))
     colours.putpalette(kept + adaptive)

@@ -86,6 +86,7 @@ def test_scores_are_one_line_a_trial_and_their_summary_one_a_row(study):
     assert lines["row"].tolist() == ["new"] * 3 + ["old"] * 3
     assert lines["share of hits"].tolist() == [0.8] * 3 + [0.5] * 3
     assert lines["unknown"].isna().all()
-    table = comparisons.summary(lines[["row", "share of hits"]])
+    table = comparisons.summary(lines)
     assert table.index.tolist() == ["new", "old"]
+    assert table["unknown"].tolist() == ["—", "—"]  # recorded, but without it: not "not done"
     assert isinstance(table, pd.DataFrame)

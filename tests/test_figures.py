@@ -243,3 +243,11 @@ def test_a_small_palette_keeps_the_colours_of_parts_apart():
     seen = Image.open(BytesIO(figures._rendered(figure, palette=True, dpi=100, format="png"))).convert("RGB")
     found = {tuple(colour) for colour in np.array(seen)[20, 20:160:40].tolist()}
     assert found == {tuple(colour) for colour in figures.part_colours(names).tolist()}
+
+
+def test_a_small_palette_keeps_paper_white():
+    picture = np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)
+    figure, ax = plt.subplots(figsize=(2, 2), dpi=100)
+    ax.imshow(picture, interpolation="nearest")
+    seen = Image.open(BytesIO(figures._rendered(figure, palette=True, dpi=100, format="png"))).convert("RGB")
+    assert seen.getpixel((1, 1)) == (255, 255, 255)
