@@ -342,10 +342,15 @@ def _rendered(figure: Figure, *, palette: bool = False, **how) -> bytes:
         return buffer.getvalue()
     smaller = BytesIO()
     picture = Image.open(buffer).convert("RGB")
-    # paper and parts keep their colours: an adaptive palette alone may make one of two dark reds, and grey of white
-    kept = [channel for colour in sorted({*_PARTS.values(), "#ffffff"}) for channel in ImageColor.getrgb(colour)]
-    adaptive = picture.quantize(256 - len(kept) // 3, dither=Image.Dither.NONE).getpalette()
+    # parts and white paper keep their colours: an adaptive palette alone may make one of two dark reds
+    kept = [ImageColor.getrgb(colour) for colour in sorted({*_PARTS.values(), "#FFFFFF"})]
+    adaptive = picture.quantize(256 - len(kept), dither=Image.Dither.NONE).getpalette()
     colours = Image.new("P", (1, 1))
-    colours.putpalette(kept + adaptive)
-    picture.quantize(palette=colours, dither=Image.Dither.NONE).save(smaller, "png", optimize=True)
+    colours.putpalette([channel for colour in kept for channel in colour] + adaptive)
+    chosen = np.array(picture.quantize(palette=colours, dither=Image.Dither.NONE))
+    for i, colour in enumerate(kept):  # what is found may be a neighbour
+        chosen[(np.asarray(picture) == colour).all(-1)] = i
+    small = Image.fromarray(chosen)
+    small.putpalette(colours.getpalette())
+    small.save(smaller, "png", optimize=True)
     return smaller.getvalue()

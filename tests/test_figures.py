@@ -246,7 +246,7 @@ def test_a_small_palette_keeps_the_colours_of_parts_apart():
 
 
 def test_a_small_palette_keeps_paper_white():
-    picture = np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)
+    picture = np.random.default_rng(0).integers(240, 255, (200, 200, 3)).astype(np.uint8)  # nearly white, too
     figure, ax = plt.subplots(figsize=(2, 2), dpi=100)
     ax.imshow(picture, interpolation="nearest")
     seen = Image.open(BytesIO(figures._rendered(figure, palette=True, dpi=100, format="png"))).convert("RGB")
