@@ -75,7 +75,7 @@ shown = page.StudyPage(study, pictures.drawn, parameters, store)
 #
 # Synthetic sentences have at most three words of a grammar of few commands, and much of them can be guessed; real ones
 # have up to five words of some 1,500. A row that guesses from a sentence's length alone stands below for both: a claim
-# about two systems that read no better says nothing. Synthetic landmarks err by some 0.6 pixels of a crop of 112. Two
+# about two systems of which none reads better is *not tested* (a rule that we made after seeing the real clips' rows). Synthetic landmarks err by some 0.6 pixels of a crop of 112. Two
 # streams go on from the training of each: rows below give the single ones as many epochs, and all rivals, and all front
 # ends of sentences, have as many, too.
 
