@@ -179,7 +179,9 @@ shown.table("table 9", "Table 9: one technique after the other.")
 
 # %% tags=["hide-input"]
 shown.figure(
-    "figure 2", "figure 2", "Figure 2: one frame of one seed through the models, the one with the largest boxes."
+    "figure 2",
+    "figure 2",
+    "Figure 2: a frame through the models, one seed, boxes of median size; colours as in Figure 3.",
 )
 shown.figure("figure 5", "figure 5", "Figure 5: baseline, primary, and primary with zoomed-in models, one seed.")
 

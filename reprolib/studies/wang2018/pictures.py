@@ -95,9 +95,11 @@ def _masks(arrays: Mapping[str, dict]) -> Figure:
 
 
 def _pipeline(kept: Mapping[str, np.ndarray]) -> Figure:
-    """Figure 2: one frame through the primary model, the two crops and back; the frame with the largest boxes."""
+    """Figure 2: one frame through the primary model, the two crops and back: the frame with boxes of median size."""
     boxes = kept["example_boxes"]  # (frames, regions, 3), in pixels of the frames as they were before shrinking
-    shown = int(boxes[..., 2].min(axis=1).argmax())
+    smaller = boxes[..., 2].min(axis=1)
+    there = np.flatnonzero(smaller > 0) if smaller.any() else np.arange(len(boxes))
+    shown = int(there[np.argsort(smaller[there], kind="stable")[len(there) // 2]])
     image, found = kept["example_images"][shown], kept["example_predictions"][shown]
     primary = kept["example_primary"][shown]
     side = primary.shape[0]
