@@ -145,10 +145,10 @@ shown.figure("table 4", "table 4", "Table 4 as curves; bands are ranges over see
 # Keras's ConvLSTM ends in a tanh, so that scores lie in (−1, 1): of five classes none can get a probability above
 # 0.649, and cross-entropy cannot fall below 0.433. Soft counts suffer as well: a sure background pixel is 9 % eye.
 #
-# At `cpu` the ConvLSTM learns for some 350 steps, the paper's for some 100,000: losses that are slow to find small parts
-# have not found them yet, and then a difference between two of them is one of skin. Rows that call no pixel by some
-# class are named below; a verdict over such a row says that it is slower, not that it is worse in the end. So losses are
-# trained four times as long, too, and with the ConvLSTM's input as it is.
+# At `cpu` the ConvLSTM learns for some 350 steps, the paper's for some 100,000. Cross-entropy, IoU and Dice loss do not
+# find the small parts in that time, and a difference between two of them is one of skin. Rows that call no pixel by some
+# class are named below. Four times as many steps, and the ConvLSTM's input as it is, do not bring them there (synthetic
+# clips); what a hundred times as many would do is not known.
 
 # %% tags=["hide-input"]
 shown.table("table 5", "Table 5: losses, all layers but the ConvLSTM frozen.")
