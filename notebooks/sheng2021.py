@@ -58,8 +58,8 @@ shown = page.StudyPage(study, pictures.drawn, parameters, store)
 # from a lexicon through visemes with co-articulation; about half of them have a homophene among the others, a word that
 # looks the same on the lips (*pat, bat, mat*), so that no reader of lips can get them all right. Speakers of synthetic
 # test clips are unseen in every stage of training. The real clips are sentences of Arabic news; no word is timed, so
-# that front ends learn from the synthetic English words there, and only the row "all layers learn" ever learns from a
-# real mouth: it is a test of transfer more than of streams. Their speakers are clusters of face embeddings (LRW tells
+# that front ends learn from the synthetic English words there, and in the row "all layers learn" alone does one ever
+# learn from a real mouth: it is a test of transfer more than of streams. Their speakers are clusters of face embeddings (LRW tells
 # none); we looked at the faces of all thirty: a looser cut joins people who are not alike, but one person may still be
 # in two clusters. Verdicts follow one rule, which [Methods](../methods.md) states.
 #
@@ -75,9 +75,9 @@ shown = page.StudyPage(study, pictures.drawn, parameters, store)
 #
 # Synthetic sentences have at most three words of a grammar of few commands, and much of them can be guessed; real ones
 # have up to five words of some 1,500. A row that guesses from a sentence's length alone stands below for both: a claim
-# about two systems of which none reads better is *not tested* (a rule that we made after seeing the real clips' rows). Synthetic landmarks err by some 0.6 pixels of a crop of 112. Two
-# streams go on from the training of each: rows below give the single ones as many epochs, and all rivals, and all front
-# ends of sentences, have as many, too.
+# about two systems of which none reads better is *not tested* (a rule that we made after seeing the real clips' rows).
+# Synthetic landmarks err by some 0.6 pixels of a crop of 112. Two streams go on from the training of each: rows below
+# give the single ones as many epochs, and all rivals, and all front ends of sentences, have as many, too.
 
 # %% tags=["hide-input"]
 shown.answers("two-streams", "as-long-local", "two-wer", "two-local-wer", "plain", "no-graph", "seen", "whole-seen")
@@ -133,7 +133,8 @@ shown.drawing(pictures.landmark_choice(), "figure-6", "Figure 6: 38 and 25 of 68
 #
 # Streams learn alone; two streams start from them and learn on together. For sentences the front ends of the words are
 # frozen while a transformer learns on their features, and one epoch from end to end follows. Our one set of sentences
-# stands beside both of the paper's; of real clips there are no words. Error rates are pooled over the set; their means over utterances stand beside them.
+# stands beside both of the paper's; of real clips there are no words. Error rates are pooled over the set; their means
+# over utterances stand beside them.
 # With LRW's 25,000 test clips the standard error of the paper's gain of 0.4 is 0.32.
 
 # %% tags=["hide-input"]
