@@ -70,7 +70,7 @@ shown = page.StudyPage(study, pictures.drawn, parameters, store)
 # 9 cells wide, an eye less than two cells wide and one high, and values are lower than the paper's.
 
 # %% tags=["hide-input"]
-shown.answers("time-primary", "loss", "zoom", "linear-ce", "all-layers")
+shown.answers("time-ce", "time-linear", "time-primary", "loss", "zoom", "linear-ce", "all-layers")
 shown.claims()
 
 # %% [markdown]

@@ -298,11 +298,16 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
 
 
 def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
-    """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records."""
+    """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records.
+
+    Claims that are not tested because nobody reads are left out.
+    """
     records, arrays = records_of(parameters, store), Arrays(store)
     of_data = _asked((*CLAIMS, *_sentence_claims(parameters), *QUESTIONS), parameters)
     by_id = {c.id: c for c in of_data}
+    claimed = {c.id for c in (*CLAIMS, *_sentence_claims(parameters))}
     asked = [by_id[name] for name in ids if name in by_id]
+    asked = [c for c in asked if c.id not in claimed or _reads(c, records, arrays)]
     return [in_words(c, _compare(c, records, arrays), NAMES[c.score]) for c in asked]
 
 
