@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +86,17 @@ def answers(asked: Sequence[Comparison], found: Sequence[Interval | None], colum
     """Our own questions, one a line, with the effect and its 95 % interval under `column`, or "not done"."""
     cells = [effect(interval, c.unit) for c, interval in zip(asked, found, strict=True)]
     return pd.DataFrame({column: cells}, index=pd.Index([c.statement for c in asked], name="question"))
+
+
+def told(
+    ids: Collection[str],
+    known: Sequence[Comparison],
+    effect_of: Callable[[Comparison], Interval | None],
+    name_of: Callable[[str], str],
+) -> list[str]:
+    """`in_words` for the claims and questions of these `ids` among the `known`; `name_of`: score → its printed name."""
+    by_id = {c.id: c for c in known}
+    return [in_words(c, effect_of(c), name_of(c.score)) for c in map(by_id.__getitem__, ids)]
 
 
 def in_words(c: Comparison, found: Interval | None, score: str) -> str:

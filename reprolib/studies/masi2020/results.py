@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from reprolib import comparisons, report
-from reprolib.comparisons import Comparison, Rows, claim, compare, in_words, scores, summary
+from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summary, told
 from reprolib.losses.blobs import one_blob_per_pixel
 from reprolib.losses.consensus import consensus_loss
 from reprolib.models import complexity, receptive_field
@@ -215,8 +215,8 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
 def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
     """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records."""
     records, arrays = records_of(parameters, store), Arrays(store)
-    by_id = {c.id: c for c in (*CLAIMS, *QUESTIONS, _beta_comparison(parameters))}
-    return [in_words(c, _compare(c, records, arrays), SCORES[c.score]) for c in map(by_id.__getitem__, ids)]
+    known = (*CLAIMS, *QUESTIONS, _beta_comparison(parameters))
+    return told(ids, known, lambda c: _compare(c, records, arrays), SCORES.__getitem__)
 
 
 def _compare(c: Comparison, records: Mapping[str, list[Record]], arrays: Arrays) -> Interval | None:

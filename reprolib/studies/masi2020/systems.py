@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from reprolib import metrics
 from reprolib.checkpoints import fitted_once
 from reprolib.datasets.faces import FaceSet
+from reprolib.datasets.people import numbered
 from reprolib.datasets.segmentation_transfer import Panels, face_contour, panels, pseudo_labels
 from reprolib.losses.blob_cross_entropy import blob_cross_entropy
 from reprolib.losses.blobs import blobs_from_components, blobs_from_labels
@@ -363,7 +364,7 @@ def _people(p: Mapping, context: Context) -> dict[str, np.ndarray]:
         "people_cofw": faces_of.cofw_faces(p, context.data_root)[1],
         "people_parts": faces_of.part_label_faces(p, context.data_root, large_size=large)[1],
     }
-    return {name: np.unique(test.persons or test.names, return_inverse=True)[1] for name, test in tests.items()}
+    return {name: numbered(test.persons or test.names) for name, test in tests.items()}
 
 
 def _figure_2(p: Mapping, seed: int, context: Context) -> dict[str, np.ndarray]:

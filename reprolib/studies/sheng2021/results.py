@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from reprolib import comparisons, report
-from reprolib.comparisons import Comparison, Rows, claim, compare, in_words, scores, summary
+from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summary, told
 from reprolib.datasets.characters import ENGLISH, Tokeniser
 from reprolib.models import c3d_resnet18, complexity, local_stream
 from reprolib.models.asst_gcn import ASSTGCN
@@ -303,12 +303,11 @@ def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> 
     Claims that are not tested because nobody reads are left out.
     """
     records, arrays = records_of(parameters, store), Arrays(store)
-    of_data = _asked((*CLAIMS, *_sentence_claims(parameters), *QUESTIONS), parameters)
-    by_id = {c.id: c for c in of_data}
-    claimed = {c.id for c in (*CLAIMS, *_sentence_claims(parameters))}
-    asked = [by_id[name] for name in ids if name in by_id]
-    asked = [c for c in asked if c.id not in claimed or _reads(c, records, arrays)]
-    return [in_words(c, _compare(c, records, arrays), NAMES[c.score]) for c in asked]
+    claimed = _asked((*CLAIMS, *_sentence_claims(parameters)), parameters)
+    known = [c for c in claimed if _reads(c, records, arrays)] + _asked(QUESTIONS, parameters)
+    there = {c.id for c in known}
+    asked = [name for name in ids if name in there]
+    return told(asked, known, lambda c: _compare(c, records, arrays), NAMES.__getitem__)
 
 
 def _asked(those: Sequence[Comparison], parameters: s.Parameters) -> list[Comparison]:

@@ -56,7 +56,7 @@ def read_sentences(p: Mapping, seed: int, context: Context) -> Outcome:
     del seen
     outcome = _outcome(model, views(test, names), training, test, tokens, curves, p, context)
     # whether it learned at all, and more than by heart
-    longest = max(map(len, training.texts)) + SPARE
+    longest = _longest(training)
     some = training.subset(np.linspace(0, len(training) - 1, min(CHECKED, len(training))).astype(int))
     for part, clips in (("training", some), ("validation", validation)):
         features = features_of(model, views(clips, names), context)
@@ -207,8 +207,7 @@ def _outcome(
     model.to(context.device).eval()
     features = features_of(model, seen, context)
     start = time.perf_counter()
-    longest = max(map(len, training.texts)) + SPARE
-    texts, steps = _read(model, features, test.lengths, longest, tokens, p, context)
+    texts, steps = _read(model, features, test.lengths, _longest(training), tokens, p, context)
     seconds = time.perf_counter() - start
     references = [tokens.decode(tokens.encode(text)) for text in test.texts]
     characters, spoken = character_edits(texts, references), word_edits(texts, references)
@@ -236,6 +235,11 @@ def _outcome(
     if arrays["new"].any():
         metrics["wer_new"] = float(score_of("wer")(spoken[arrays["new"]].mean(0)))
     return Outcome(metrics, curves, arrays, speed)
+
+
+def _longest(training: SpeechSet) -> int:
+    """Characters of the longest text that is decoded."""
+    return max(map(len, training.texts)) + SPARE
 
 
 def _read(

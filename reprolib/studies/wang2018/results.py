@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 from reprolib import comparisons, report
-from reprolib.comparisons import Comparison, Rows, claim, compare, in_words, scores, summary
+from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summary, told
 from reprolib.models import complexity
 from reprolib.models.conv_lstm import ConvLSTM, ConvLSTMFCN
 from reprolib.models.fcn_resnet50 import FCNResNet50, keras_parameters, output_sizes
@@ -91,8 +91,7 @@ def missed(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
             if (called == 0).any():
                 lines[name] = {
                     column: f"{(called[:, k] == 0).sum()} of {len(called)}"
-                    for k, column in enumerate(("background", "skin", "eyes", "lips", "inner mouth"))
-                    if k
+                    for k, column in enumerate(("skin", "eyes", "lips", "inner mouth"), start=1)
                 }
     return pd.DataFrame(lines).T
 
@@ -217,8 +216,7 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
 def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
     """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records."""
     records, arrays = records_of(parameters, store), Arrays(store)
-    by_id = {c.id: c for c in (*CLAIMS, *QUESTIONS)}
-    return [in_words(c, _compare(c, records, arrays), "mIoU") for c in map(by_id.__getitem__, ids)]
+    return told(ids, (*CLAIMS, *QUESTIONS), lambda c: _compare(c, records, arrays), lambda _: "mIoU")
 
 
 def _compare(c: Comparison, records: Rows, arrays: Arrays) -> Interval | None:

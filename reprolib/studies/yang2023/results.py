@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reprolib import comparisons, report
-from reprolib.comparisons import Comparison, Rows, claim, compare, in_words, scores, summary
+from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summary, told
 from reprolib.datasets.mouths import HARD_CASES
 from reprolib.records import Arrays, by_row
 from reprolib.statistics import Interval, paired_bootstrap
@@ -214,8 +214,7 @@ def grid_spread(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
 def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
     """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records."""
     records, arrays = records_of(parameters, store), Arrays(store)
-    by_id = {c.id: c for c in (*CLAIMS, *QUESTIONS)}
-    return [in_words(c, _compare(c, records, arrays), "mIoU") for c in map(by_id.__getitem__, ids)]
+    return told(ids, (*CLAIMS, *QUESTIONS), lambda c: _compare(c, records, arrays), lambda _: "mIoU")
 
 
 def _compare(c: Comparison, records: Rows, arrays: Arrays) -> Interval | None:

@@ -13,6 +13,7 @@ from reprolib import metrics
 from reprolib.datasets.augmentation import augment
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.mouths import HARD_CASES, SEVERITIES, degrade
+from reprolib.datasets.people import numbered
 from reprolib.studies.yang2023 import data as mouths_of
 from reprolib.studies.yang2023 import settings as s
 from reprolib.studies.yang2023.checkpoint import save_model
@@ -69,7 +70,7 @@ def _score(model: nn.Module, curves: dict, p: Mapping, context: Context) -> Outc
     averaged = MultiScale(model, p["scales"])
     arrays = {"confusion": _confusion(averaged, test), "confusion_single": _confusion(model, test)}
     # Who speaks, as numbers: mouths of one speaker are no independent evidence.
-    arrays["speakers"] = np.unique(test.persons or test.names, return_inverse=True)[1]
+    arrays["speakers"] = numbered(test.persons or test.names)
     if p["system"] == s.PROPOSED:
         with expecting(model):
             arrays["confusion_expectation"] = _confusion(averaged, test)

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from reprolib import comparisons, report
-from reprolib.comparisons import Comparison, Rows, claim, compare, in_words, scores, summary
+from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summary, told
 from reprolib.models import complexity
 from reprolib.models.icnn import ICNN, OriginalICNN, pyramid
 from reprolib.models.localisation import LightLocalisation, LocalisationNetwork
@@ -246,11 +246,9 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
 def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
     """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records."""
     records, arrays = records_of(parameters, store), Arrays(store)
-    by_id = {c.id: c for c in (*CLAIMS, MISSING, *QUESTIONS)}
-    asked = [by_id[name] for name in ids]
-    return [
-        in_words(c, _compare(c, records, arrays), "crop recall" if c.score == "recall" else "F1 × 100") for c in asked
-    ]
+    known = (*CLAIMS, MISSING, *QUESTIONS)
+    names = {"recall": "crop recall"}
+    return told(ids, known, lambda c: _compare(c, records, arrays), lambda score: names.get(score, "F1 × 100"))
 
 
 def spread(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:

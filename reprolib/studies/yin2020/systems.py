@@ -14,6 +14,7 @@ from reprolib import metrics
 from reprolib.checkpoints import fitted_once
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.parsing_faces import CLASSES, CROPS
+from reprolib.datasets.people import numbered
 from reprolib.datasets.pictures import resize_labels, resize_picture
 from reprolib.losses.parsing_loss import coarse_loss, part_loss, theta_loss
 from reprolib.models.cropper import theta_of_hard_labels
@@ -281,7 +282,7 @@ def _score(model: nn.Module, curves: dict, trial: Trial, context: Context) -> Ou
     arrays = {
         "confusion": _confusion(found, test),
         # Who is who, as numbers: faces of one person are no independent evidence.
-        "people": np.unique(test.persons or test.names, return_inverse=True)[1],
+        "people": numbered(test.persons or test.names),
     }
     scores = {f"f1_{name}": float(value) for name, value in parsing_metrics(arrays["confusion"].sum(0)).items()}
     if theta is not None:
@@ -375,7 +376,7 @@ def _missing_parts(model: STNICNN, p: Mapping, context: Context, *, pictures: bo
         left.append((counts * ~lost).sum(1))
         if number == SCORED:
             arrays["confusion_erased"] = _confusion(found, faces)
-            arrays["people_erased"] = np.unique(faces.persons or faces.names, return_inverse=True)[1]
+            arrays["people_erased"] = numbered(faces.persons or faces.names)
             if pictures and p["source"] in s.PRINTABLE:
                 some = faces.subset(faces_of.evenly_spaced(len(faces), faces_of.SHOWN))
                 arrays |= {f"missing_{name}": value for name, value in _examples(model, some, p).items()}
