@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reprolib.models.precision import in_float32
+
 
 class FuzzyGraphReasoning(nn.Module):
     """Project all pixels onto N graph nodes by fuzzy clustering, reason over the nodes, and project back.
@@ -90,6 +92,7 @@ class GraphConvolution(nn.Module):
         return self.between_channels(exchanged.transpose(1, 2)).transpose(1, 2).sigmoid()
 
 
+@in_float32
 def log_membership(pixels: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
     """−‖x_d − μ_n‖²/σ_n²: pixels (B, D, C), μ (N, C), σ (N,) -> (B, D, N). Source: the exponent of Eq. 10."""
     squares = pixels.square().sum(2, keepdim=True) + mu.square().sum(1) - 2 * pixels @ mu.T

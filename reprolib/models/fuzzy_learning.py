@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from reprolib.models.precision import in_float32
+
 Sampling = Literal["pixel", "kernel", "expectation"]
 GROUPS = 4  # of channels, one after the other: the membership of only one group is in memory at a time
 
@@ -154,5 +156,5 @@ def sample(m: Moments) -> tuple[Tensor, Tensor]:
 
 
 def _recomputed(function, *inputs):
-    """`function(*inputs)`; the K-fold tensors inside it are computed again for the gradient, not kept."""
-    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+    """`function(*inputs)` in float32; the K-fold tensors inside it are computed again for the gradient, not kept."""
+    return checkpoint(in_float32(function), *inputs, use_reentrant=False, preserve_rng_state=False)

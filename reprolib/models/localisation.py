@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import ResNet, resnet18
 
+from reprolib.models.precision import in_float32
 from reprolib.models.spatial_transformer import constrain
 
 PARTS = 6
@@ -51,8 +52,7 @@ class LocalisationNetwork(nn.Module):
     def forward(self, probabilities: Tensor) -> Tensor:
         features = self.features(probabilities)
         # bfloat16 would round θ to several pixels
-        with torch.autocast(features.device.type, enabled=False):
-            theta = self.head(features.float() if features.dtype == torch.bfloat16 else features)
+        theta = in_float32(self.head)(features)
         return constrain(theta.view(-1, PARTS, 2, 3), isotropic=self.isotropic)
 
 
@@ -90,8 +90,7 @@ class LightLocalisation(nn.Module):
             probabilities = F.interpolate(probabilities, size=(self.SIZE, self.SIZE), mode="bilinear")
         features = self.features(probabilities)
         # bfloat16 would round θ to several pixels
-        with torch.autocast(features.device.type, enabled=False):
-            theta = self.last(features.float() if features.dtype == torch.bfloat16 else features)
+        theta = in_float32(self.last)(features)
         return constrain((theta + self.offset).tanh(), isotropic=self.isotropic)
 
 

@@ -60,6 +60,15 @@ def test_normalisation_survives_memberships_that_are_0_in_float32():
 # --- graph convolution, Eq. 11–12 --------------------------------------------------------------------
 
 
+def test_exponents_are_exact_in_mixed_precision():
+    """An error of 0.5 % in an exponent of −64 would change the membership by a third."""
+    torch.manual_seed(0)
+    pixels, mu, sigma = torch.randn(1, 9, 64).bfloat16(), torch.randn(5, 64), torch.ones(5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = log_membership(pixels, mu, sigma)
+    torch.testing.assert_close(mixed, log_membership(pixels.float(), mu, sigma))
+
+
 def test_graph_convolution_is_the_sigmoid_of_a_laplacian_times_nodes_times_weights():
     torch.manual_seed(0)
     layer, nodes = GraphConvolution(4, 3), torch.randn(2, 3, 4)

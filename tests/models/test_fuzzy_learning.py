@@ -146,6 +146,15 @@ def test_the_expectation_is_the_mean_of_what_is_drawn():
     torch.testing.assert_close(torch.stack(flm.rules(x)), torch.stack([m.mean1, m.mean2]))
 
 
+@pytest.mark.parametrize("options", [{"sampling": "expectation"}, {"reconstruct": False}], ids=str)
+def test_rules_are_exact_in_mixed_precision(options):
+    """Divided by T = 0.05 and exponentiated, the eight bits of bfloat16 would change the weights by percents."""
+    flm, x = module(**options), torch.randn(1, 2, 5, 5).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = flm.rules(x)
+    torch.testing.assert_close(mixed, flm.rules(x.float()))
+
+
 def test_only_the_expectation_is_deterministic():
     flm, x = module().eval(), torch.randn(1, 8, 4, 4)
     for sampling, deterministic in [("pixel", False), ("kernel", False), ("expectation", True)]:
