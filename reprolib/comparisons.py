@@ -69,16 +69,25 @@ def common_seeds(c: Comparison, records: Rows) -> set[int]:
 
 
 def claim(
-    c: Comparison, found: Interval | None, records: Rows, *, study: str, parameters: StudyParameters
+    c: Comparison,
+    found: Interval | None,
+    records: Rows,
+    *,
+    study: str,
+    parameters: StudyParameters,
+    comparable: bool = True,
 ) -> report.Claim:
-    """A claim of the paper with our effect and its verdict."""
+    """A claim of the paper with our effect and its verdict.
+
+    `comparable=False`: the effect is shown and not judged, because neither row does what the claim is about.
+    """
     return report.Claim(
         study=study, id=c.id, statement=c.statement, place=c.place,
         published_effect=None if c.effect is None else round(c.effect, 4), unit=c.unit,
         data=parameters.data, profile=parameters.profile,
         effect=found.point if found else None, low=found.low if found else None, high=found.high if found else None,
         seeds=len(common_seeds(c, records)),
-        verdict=report.verdict(c.effect, found, data=parameters.data, sign=c.sign),
+        verdict=report.verdict(c.effect, found if comparable else None, data=parameters.data, sign=c.sign),
     )  # fmt: skip
 
 

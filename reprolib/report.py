@@ -41,7 +41,7 @@ class Fact:
 class Claim:
     """A testable sentence of a paper, its published effect, and ours with a 95 % interval.
 
-    `place`: where the paper says it ("Table 1"). `effect`, `low`, `high`: in `unit`, None where not tested.
+    `place`: where the paper says it ("Table 1"). `effect`, `low`, `high`: in `unit`, None where nothing was run.
     `data`: synthetic, public or paper. `seeds`: how many trained networks stand behind each side.
     """
 
@@ -74,7 +74,8 @@ def verdict(
 ) -> str:
     """Compare our effect with the published one, by one rule for every claim of every paper.
 
-    - *not tested*: there is no interval, or its bounds are not finite.
+    - *not tested*: there is no interval, or its bounds are not finite, or it is withheld because the rows do not do
+      what the claim is about (`comparisons.claim`).
     - *reproduced*: our effect has the published sign and its interval excludes zero; on the paper's own data
       (`data` "paper") it is also at least half as large as published. A substitute data set says nothing
       about a size, so there the sign alone is asked for.

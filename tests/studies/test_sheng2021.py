@@ -373,7 +373,9 @@ def test_a_claim_on_two_systems_that_only_guess_is_not_tested(tmp_path):
     assert not results._reads(both_guess, *read_from(parameters, store))
     assert results._reads(replace(both_guess, b=settings.TWO_S), *read_from(parameters, store))
     store.save(planned[settings.TWO_S], Outcome({"wer": 1.0}, arrays=arrays), cost={}, environment={})  # guesses, too
-    assert {claim.verdict for claim in study.claims(parameters, store)} == {"not tested"}
+    guessed = {claim.id: claim for claim in study.claims(parameters, store)}
+    assert {claim.verdict for claim in guessed.values()} == {"not tested"}
+    assert guessed["two-wer"].effect == 0  # shown, not judged
     assert study.answers(parameters, store, ["two-wer"]) == []
     assert len(study.answers(parameters, store, ["seen"])) == 1
 

@@ -274,10 +274,13 @@ def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
     """The paper's claims with our paired effects (bootstrap over seeds and speakers) and verdicts."""
     records, arrays = records_of(parameters, store), Arrays(store)
     asked = _asked((*CLAIMS, *_sentence_claims(parameters)), parameters)
-    found = [(c, _compare(c, records, arrays) if _reads(c, records, arrays) else None) for c in asked]
+    found = [(c, _compare(c, records, arrays), _reads(c, records, arrays)) for c in asked]
     if parameters.data != "public":  # graphs of words
-        found += [_word_specific(records, arrays), _layer_specific(records, arrays)]
-    return [claim(c, effect, records, study="sheng2021", parameters=parameters) for c, effect in found]
+        found += [(*graphs(records, arrays), True) for graphs in (_word_specific, _layer_specific)]
+    return [
+        claim(c, effect, records, study="sheng2021", parameters=parameters, comparable=reads)
+        for c, effect, reads in found
+    ]
 
 
 def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
