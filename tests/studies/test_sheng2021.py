@@ -8,7 +8,18 @@ import torch
 from reprolib import report, studies
 from reprolib.errors import UserError
 from reprolib.records import Arrays
-from reprolib.studies.sheng2021 import data, networks, pictures, plan, results, scores, sentences, settings, words
+from reprolib.studies.sheng2021 import (
+    data,
+    facts,
+    networks,
+    pictures,
+    plan,
+    results,
+    scores,
+    sentences,
+    settings,
+    words,
+)
 from reprolib.studies.sheng2021.plan import trials
 from reprolib.trials import Context, Outcome, RunStore, run
 
@@ -314,10 +325,10 @@ def test_tables_show_ours_beside_the_papers_and_say_what_is_not_done(small_run):
 
 
 def test_the_front_ends_dimensions_are_the_tables():
-    table = results.dimensions("table 1")
+    table = facts.dimensions("table 1")
     assert table.loc["MaxPool3d 1×3×3", "ours"] == "29 × 64 × 28 × 28"
     assert table.loc["Residual 512", "ours"] == "29 × 512 × 4 × 4"
-    assert results.dimensions("table 2").loc["Conv3d 1×3×3, 256", "ours"] == "29 × 256 × 2 × 2"
+    assert facts.dimensions("table 2").loc["Conv3d 1×3×3, 256", "ours"] == "29 × 256 × 2 × 2"
 
 
 def test_every_claim_has_a_verdict_and_is_tested_where_both_rows_were_run(small_run):

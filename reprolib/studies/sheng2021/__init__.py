@@ -4,8 +4,9 @@ from pathlib import Path
 
 from reprolib.datasets import grid, lrs2, lrs3, lrw, talkingfaces
 from reprolib.studies import check_datasets
+from reprolib.studies.sheng2021.facts import fidelity
 from reprolib.studies.sheng2021.plan import trials
-from reprolib.studies.sheng2021.results import answers, claims, fidelity, questions, tables
+from reprolib.studies.sheng2021.results import answers, claims, questions, tables
 from reprolib.studies.sheng2021.settings import SYSTEMS, Parameters
 from reprolib.studies.sheng2021.systems import execute
 
