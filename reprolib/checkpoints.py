@@ -21,6 +21,8 @@ def fitted_once(
 ) -> tuple[nn.Module, dict]:
     """A built and fitted model with its curves, fitted once for all trials whose stage has the same `spec`.
 
+    The model is in evaluation mode.
+
     `spec` is JSON-able and holds everything that the stage depends on, "seed" among it, from which all random
     numbers of `build` and `fit` follow. A lost checkpoint costs time and changes nothing.
     """
@@ -33,12 +35,12 @@ def fitted_once(
         if path.exists():
             saved = torch.load(path, map_location="cpu", weights_only=True)
             model.load_state_dict(saved["weights"])
-            return model.to(context.device), saved["curves"]
+            return model.to(context.device).eval(), saved["curves"]
         curves = fit(model)
         partial = path.with_suffix(".part")
         torch.save({"weights": model.state_dict(), "curves": curves}, partial)
         partial.replace(path)
-    return model, curves
+    return model.eval(), curves
 
 
 def save_network(path: Path, network: nn.Module, *, arguments: Mapping, **described) -> None:

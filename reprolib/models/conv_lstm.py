@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reprolib.models.fcn_resnet50 import STRIDE, FCNResNet50, upsample_tf1
+from reprolib.models.precision import in_float32
 
 
 class ConvLSTM(nn.Module):
@@ -53,6 +54,7 @@ class ConvLSTM(nn.Module):
         with torch.no_grad():
             self.input.bias[out_channels : 2 * out_channels] = 1  # forget nothing at first
 
+    @in_float32
     def forward(self, clips: Tensor) -> Tensor:
         if not self.memory and clips.shape[1] > 1:
             return self(clips.flatten(0, 1)[:, None])[:, 0].unflatten(0, clips.shape[:2])
@@ -74,6 +76,19 @@ class ConvLSTM(nn.Module):
 def hard_sigmoid(x: Tensor) -> Tensor:
     """clip(0.2x + 0.5, 0, 1), Keras's (torch's has slope 1/6)."""
     return (0.2 * x + 0.5).clamp(0, 1)
+
+
+class FrameClassifier(nn.Conv2d):
+    """A new 1×1 convolution on every frame, the FCN's own classifier in the ConvLSTM's place: a control.
+
+    Input float32 (N, T, in_channels, H, W); output (N, T, out_channels, H, W).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, kernel_size=1)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return super().forward(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
 
 
 class ConvLSTMFCN(nn.Module):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from reprolib.models.complexity import parameters
-from reprolib.models.conv_lstm import ConvLSTM, ConvLSTMFCN, hard_sigmoid
+from reprolib.models.conv_lstm import ConvLSTM, ConvLSTMFCN, FrameClassifier, hard_sigmoid
 from reprolib.models.fcn_resnet50 import FCNResNet50, keras_parameters, upsample_tf1
 from reprolib.training import DecaySchedule
 
@@ -252,3 +252,30 @@ def test_the_kept_part_learns_slower_or_not_at_all():
     assert [list(map(id, group["params"])) for group in frozen.optimiser(converted).param_groups] == [lstm]
     norms = {id(module) for module in converted.modules() if isinstance(module, nn.BatchNorm2d)}
     assert norms <= {id(module) for module in frozen.frozen(converted)}
+
+
+def test_the_memory_stays_float32_in_mixed_precision():
+    """What a cell has gathered over many steps would be rounded to eight bits at every one."""
+    lstm, clip = ConvLSTM(3, 2), random(1, 5, 3, 4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = lstm(clip)
+    torch.testing.assert_close(mixed, lstm(clip))
+
+
+@pytest.mark.parametrize(("memory", "steps"), [(False, 1), (True, 1), (True, 5)])
+def test_scores_are_bounded_by_the_steps_that_a_cell_has_had(memory, steps):
+    """A step adds at most 1 to the cell: the first score lies within tanh(1), and five classes below p = 0.534."""
+    lstm = layer(memory=memory)
+    with torch.no_grad():
+        for parameter in lstm.parameters():
+            parameter *= 100
+        scores = lstm(random(2, steps, 3, 16, 16).double())
+    assert scores.abs().max() <= torch.tanh(torch.tensor(float(steps)))
+    best = torch.tensor([1, -1, -1, -1, -1]).mul(torch.tensor(1.0).tanh()).softmax(0)[0]
+    assert best.item() == pytest.approx(0.534, abs=5e-4)
+
+
+def test_a_frame_classifier_is_a_convolution_of_each_frame():
+    classifier, clips = FrameClassifier(3, 2), random(2, 5, 3, 4, 4)
+    expected = nn.functional.conv2d(clips[1, 2][None], classifier.weight, classifier.bias)[0]
+    torch.testing.assert_close(classifier(clips)[1, 2], expected)

@@ -24,7 +24,7 @@ def small_run(tmp_path_factory):
     """The trials of Tables 4 and 9, one seed, in the smoke profile."""
     folder = tmp_path_factory.mktemp("results")
     store, context = RunStore(folder), Context(device="cpu", results=folder)
-    parameters = settings.Parameters(seeds=1, tables=["table 4", "table 9", "figure 4"])
+    parameters = settings.Parameters(seeds=1, tables=["table 4", "table 9", "figure 4", "extra D"])
     records = run(studies.needed(study, parameters), study.execute, store, context, progress=False)
     assert [record.failure for record in records] == [None] * len(records)
     return parameters, store, context, {record.trial.name: record for record in records}
@@ -190,8 +190,60 @@ def test_frozen_layers_do_not_move(small_run):
     assert kept
     for name, value in kept.items():
         torch.testing.assert_close(frozen.network.state_dict()[name], value, rtol=0, atol=0)
-    learned, _ = systems._conv_lstm(records[PRIMARY].trial.params, 0, context)
-    assert any(not torch.equal(learned.network.state_dict()[name], value) for name, value in kept.items())
+
+
+def test_the_other_layers_learn_at_their_own_rate(small_run):
+    """Not batch normalisation's running statistics: these move at any rate."""
+    _, _, context, records = small_run
+    baseline, _ = systems._fcn(smoke_trial(settings.FCN).params, 0, context)
+    before = dict(baseline.named_parameters())
+    way = {}
+    for gamma in (0.01, 0.1):
+        learned, _ = systems._conv_lstm({**records[PRIMARY].trial.params, "gamma": gamma}, 0, context)
+        moved = {n: (after - before[n]).abs().mean().item() for n, after in learned.network.named_parameters()}
+        assert all(moved.values())
+        way[gamma] = sum(moved.values())
+    assert way[0.1] > 2 * way[0.01]
+
+
+def test_a_new_classifier_learns_alone_and_looks_at_one_frame(small_run):
+    _, _, context, records = small_run
+    trained, curves = systems._conv_lstm(smoke_trial(settings.LINEAR_CLASSIFIER).params, 0, context)
+    frozen, _ = systems._conv_lstm(records[settings.LINEAR].trial.params, 0, context)
+    for name, value in frozen.network.state_dict().items():
+        assert torch.equal(trained.network.state_dict()[name], value)
+    assert curves["loss"]
+    clip = torch.randn(1, 5, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(trained(clip)[:, 2:3], trained(clip[:, 2:3]))
+
+
+def test_still_frames_take_as_many_steps_and_see_one_frame(small_run):
+    _, _, context, records = small_run
+    model, _ = systems._conv_lstm(records[settings.LINEAR].trial.params, 0, context)
+    frames = np.random.default_rng(0).integers(0, 256, (10, 64, 64, 3), dtype=np.uint8)
+    still = systems._scores_of_still(model, frames)
+    unmoved = systems._scores(model, np.repeat(frames[8:9], 5, axis=0), steps=5)
+    torch.testing.assert_close(still[8], unmoved[3])  # frame 8 is the fourth of its five
+    assert not torch.allclose(still[8], systems._scores(model, frames, steps=5)[8])
+
+
+def test_the_mean_mask_is_what_most_training_frames_have(monkeypatch):
+    labels = np.zeros((3, 1, 4, 4), np.uint8)
+    labels[:2, :, 1:3], labels[2] = SKIN, EYES
+    training = replace(data.sets_of(smoke_trial(settings.FCN).params, None)[0], labels=labels)
+    monkeypatch.setattr(data, "sets_of", lambda p, data_root: [training])
+    found = systems._mean_mask({}, Context())(np.zeros((5, 8, 8, 3), np.uint8), 4)
+    np.testing.assert_array_equal(found, np.repeat(labels[0], 5, axis=0))
+
+
+def test_without_a_rate_baselines_look_closer(small_run, monkeypatch):
+    """Extra D: the same boxes and crops, of networks that see frames one by one."""
+    _, _, context, _ = small_run
+    used = []
+    monkeypatch.setattr(systems, "_trained", lambda p, *_, trained=systems._trained: used.append(p) or trained(p, *_))
+    systems.execute(smoke_trial(settings.PRIMARY_FCN_ZOOM), context)
+    assert [(p["region"], p["stage"]) for p in used] == [("face", "conv_lstm"), ("eyes", "fcn"), ("mouth", "fcn")]
 
 
 @pytest.mark.parametrize("name", sorted({row["loss"] for row in plan.rows_of([]).values() if "loss" in row}))
@@ -324,6 +376,21 @@ def test_every_claim_has_a_verdict_and_is_tested_where_both_rows_were_run(small_
     assert found["zoom"].effect is not None
     assert found["later-frames"].effect is not None
     assert found["deeplab"].verdict == "not tested"
+
+
+def test_a_claim_on_a_system_that_never_calls_a_class_is_not_judged(two_systems):
+    parameters, store = two_systems
+    records = results.records_of(parameters, store)
+    of_linear = Outcome({"miou": 1.0}, arrays=store.arrays(records[settings.LINEAR][0]))
+    for row in (settings.HINGE, settings.LINEAR_MARGIN, settings.CROSS_ENTROPY):
+        outcome = of_linear
+        if row == settings.CROSS_ENTROPY:
+            outcome = Outcome({"miou": 1.0}, arrays=store.arrays(records[settings.FCN][0]))
+        store.save(smoke_trial(row), outcome, cost={}, environment={})
+    found = {claim.id: claim for claim in study.claims(parameters, store)}
+    assert found["linear-ce"].effect > 0
+    assert found["linear-ce"].verdict == "not tested"
+    assert found["forms"].verdict == "not reproduced"  # both find all classes, equally well
 
 
 def test_where_the_tracker_annotates_it_is_no_rival(tmp_path):

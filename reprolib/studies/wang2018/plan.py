@@ -34,7 +34,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
     readings += (s.CE_UNSCALED, s.IOU_UNSCALED, s.UNBOUNDED, s.CE_UNBOUNDED, s.IOU_UNBOUNDED)
     techniques = of(s.FCN, s.SMOOTHED, s.CROSS_ENTROPY, s.IOU, s.LINEAR, primary, s.COMBINED)
     plan = {
-        "table 2": of(s.TRACKER, s.DEEPLAB, s.VGG, s.FCN, s.SMOOTHED, s.UNET, s.UNET_SMOOTHED),
+        "table 2": of(s.TRACKER, s.DEEPLAB, s.VGG, s.FCN, s.SMOOTHED, s.UNET, s.UNET_SMOOTHED, s.MEAN_MASK),
         "table 3": of(s.CROSS_ENTROPY, s.RMSPROP, s.FCN),
         "table 4": of(s.CROSS_ENTROPY, s.RMSPROP, s.FCN),
         "table 5": of(*losses, s.DICE, s.LOVASZ),
@@ -49,8 +49,22 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         "figure 5": of(s.FCN, primary, s.COMBINED),
         "figure 6": of(s.FCN, primary, s.COMBINED),
         "extra A": of(*readings),
-        "extra B": of(s.CE_ALONE, s.LINEAR_ALONE, s.PRIMARY_ALONE, s.CROSS_ENTROPY, s.LINEAR, primary),
+        "extra B": of(
+            s.CROSS_ENTROPY,
+            s.CE_STILL,
+            s.CE_ALONE,
+            s.CE_CLASSIFIER,
+            s.LINEAR,
+            s.LINEAR_STILL,
+            s.LINEAR_ALONE,
+            s.LINEAR_CLASSIFIER,
+            primary,
+            s.PRIMARY_STILL,
+            s.PRIMARY_ALONE,
+            s.FCN,
+        ),
         "extra C": of(s.FCN, *s.LONG_ROWS, *map(s.long_row, s.LONG_ROWS)),
+        "extra D": of(s.FCN, s.FCN_ZOOM, primary, s.PRIMARY_FCN_ZOOM, s.COMBINED),
     }
     return select(plan, parameters.tables)
 
@@ -82,18 +96,29 @@ def conv_lstm(
     }  # fmt: skip
 
 
+def new_classifier(loss: str) -> dict:
+    """The baseline FCN with a new classifier of its own kind, trained as the ConvLSTM is, all other layers frozen."""
+    return {"stage": "classifier", "region": "face", "loss": loss, "gamma": 0.0, "optimiser": "Adam"}
+
+
+def combined(*, gamma: float | None, zoom_gamma: float | None) -> dict:
+    """A primary model and two that look closer; the rates γ of their ConvLSTM-FCNs, or None for baseline FCNs."""
+    return {"stage": "combined", "region": "face", "gamma": gamma, "zoom_gamma": zoom_gamma}
+
+
 def rows_of(gammas: Sequence[float]) -> dict[str, dict]:
     """What each system is, whatever profile and data."""
     return {
         s.TRACKER: {"stage": "tracker", "region": "face"},
+        s.MEAN_MASK: {"stage": "mean", "region": "face"},
         s.DEEPLAB: fcn("DeepLabV2"),
         s.VGG: fcn("FCNVGG16"),
         s.FCN: fcn(),
         s.SMOOTHED: fcn(smoothed=True),
-        s.UNET: fcn("Unet"),
-        s.UNET_SMOOTHED: fcn("Unet", smoothed=True),
+        s.UNET: fcn(s.UNET_NETWORK),
+        s.UNET_SMOOTHED: fcn(s.UNET_NETWORK, smoothed=True),
         s.CROSS_ENTROPY: conv_lstm("cross_entropy"),
-        s.RMSPROP: conv_lstm("cross_entropy", optimiser="RMSprop"),
+        s.RMSPROP: conv_lstm("cross_entropy", optimiser="RMSprop, ρ = 0.9"),
         s.IOU: conv_lstm("iou"),
         s.HINGE: conv_lstm("hinge"),
         s.LINEAR_MARGIN: conv_lstm("linear_margin"),
@@ -103,7 +128,9 @@ def rows_of(gammas: Sequence[float]) -> dict[str, dict]:
         **{s.primary(gamma): conv_lstm(gamma=gamma) for gamma in (*gammas, s.PRIMARY_GAMMA)},
         **{s.zoomed(region, None): fcn(region=region) for region in s.REGIONS},
         **{s.zoomed(r, gamma): conv_lstm(gamma=gamma, region=r) for r in s.REGIONS for gamma in gammas},
-        s.COMBINED: {"stage": "combined", "region": "face", "gamma": s.PRIMARY_GAMMA, "zoom_gamma": s.ZOOM_GAMMA},
+        s.COMBINED: combined(gamma=s.PRIMARY_GAMMA, zoom_gamma=s.ZOOM_GAMMA),
+        s.PRIMARY_FCN_ZOOM: combined(gamma=s.PRIMARY_GAMMA, zoom_gamma=None),
+        s.FCN_ZOOM: combined(gamma=None, zoom_gamma=None),
         s.SOFT: conv_lstm("linear_soft"),
         s.SCORES: conv_lstm("linear_scores"),
         s.SOFT_SCORES: conv_lstm("linear_soft_scores"),
@@ -119,4 +146,9 @@ def rows_of(gammas: Sequence[float]) -> dict[str, dict]:
         s.CE_ALONE: conv_lstm("cross_entropy", memory=False),
         s.LINEAR_ALONE: conv_lstm(memory=False),
         s.PRIMARY_ALONE: conv_lstm(gamma=s.PRIMARY_GAMMA, memory=False),
+        s.CE_STILL: conv_lstm("cross_entropy") | {"still": True},
+        s.LINEAR_STILL: conv_lstm() | {"still": True},
+        s.PRIMARY_STILL: conv_lstm(gamma=s.PRIMARY_GAMMA) | {"still": True},
+        s.CE_CLASSIFIER: new_classifier("cross_entropy"),
+        s.LINEAR_CLASSIFIER: new_classifier("linear"),
     }

@@ -66,6 +66,8 @@ SCALES = {
 }  # fmt: skip
 SPLIT = (0.65, 0.1, 0.25)  # of the people: training, validation, test
 
+UNET_NETWORK = "Unet, decoder of 16 channels and more"
+
 # Row names: the paper's where it has the row, ours in the same manner where it does not.
 TRACKER, DEEPLAB, VGG = "Face tracker", "Deeplab-V2", "FCN-VGG16"
 FCN, SMOOTHED = "FCN-ResNet50 (baseline-FCN)", "FCN-ResNet50 + temporal smoothing"
@@ -75,6 +77,10 @@ IOU, HINGE = "IoU loss (Eq. 3)", "Seg loss (Eq. 8, g = 1)"
 LINEAR_MARGIN, LINEAR = "Seg loss (Eq. 9, g = 0.1)", "Seg loss (Eq. 9, g = 0)"
 DICE, LOVASZ = "Dice loss (ours, beyond the paper)", "Lovász loss (ours, beyond the paper)"
 COMBINED = "Primary model + two additional models + segmentation loss"
+# The same zoom without the rest of the system, in part or in whole.
+PRIMARY_FCN_ZOOM = "Primary model + two baseline FCNs that look closer (ours, a control)"
+FCN_ZOOM = "Baseline FCN + two baseline FCNs that look closer (ours, a control)"
+MEAN_MASK = "Mean mask of the training frames (ours, a control)"
 # One reading of Eq. 4–9 changed at a time; "soft" counts are sums of probabilities, "scores" the layer's output.
 SOFT, SCORES = "Seg loss, soft counts", "Seg loss, of scores"
 SOFT_SCORES, THROUGH = "Seg loss, of scores, soft counts", "Seg loss, soft counts, gradient through the weights"
@@ -85,6 +91,12 @@ IOU_UNBOUNDED = "IoU loss, output without tanh"
 CE_UNSCALED, IOU_UNSCALED = (f"{name} loss, the ConvLSTM's input as it is" for name in ("Cross-entropy", "IoU"))
 CE_ALONE, LINEAR_ALONE = "Cross-entropy loss, frames one by one", "Seg loss, frames one by one"
 PRIMARY_ALONE = "Primary model, frames one by one"
+# The trained network as it is, shown a frame of the clip also in the place of those before it: all but the motion.
+CE_STILL, LINEAR_STILL = "Cross-entropy loss, still frames", "Seg loss, still frames"
+PRIMARY_STILL = "Primary model, still frames"
+# The FCN's own kind of classifier, as new as the ConvLSTM and trained as long.
+CE_CLASSIFIER = "New 1×1 classifier, cross-entropy loss"
+LINEAR_CLASSIFIER = "New 1×1 classifier, seg loss"
 LONGER = 4  # times as many epochs: is a loss bad, or only slow?
 LONG_ROWS = (CROSS_ENTROPY, IOU, DICE, LINEAR)
 REGIONS = ("eyes", "mouth")
@@ -129,9 +141,11 @@ for _table, _region in (("7", "eyes"), ("8", "mouth")):
 
 SYSTEMS: dict[str, str | None] = dict.fromkeys(
     [
-        TRACKER, DEEPLAB, VGG, FCN, SMOOTHED, UNET, UNET_SMOOTHED, CROSS_ENTROPY, RMSPROP, IOU, HINGE, LINEAR_MARGIN,
-        LINEAR, DICE, LOVASZ, *map(primary, _GAMMAS), *(zoomed(r, g) for r in REGIONS for g in (None, *_GAMMAS)),
-        COMBINED, SOFT, SCORES, SOFT_SCORES, THROUGH, PER_CLIP, PEEPHOLES, UNSCALED, UNBOUNDED, CE_UNBOUNDED,
-        IOU_UNBOUNDED, CE_UNSCALED, IOU_UNSCALED, CE_ALONE, LINEAR_ALONE, PRIMARY_ALONE, *map(long_row, LONG_ROWS),
+        TRACKER, DEEPLAB, VGG, FCN, SMOOTHED, UNET, UNET_SMOOTHED, MEAN_MASK, CROSS_ENTROPY, RMSPROP, IOU, HINGE,
+        LINEAR_MARGIN, LINEAR, DICE, LOVASZ, *map(primary, _GAMMAS),
+        *(zoomed(r, g) for r in REGIONS for g in (None, *_GAMMAS)), COMBINED, PRIMARY_FCN_ZOOM, FCN_ZOOM, SOFT, SCORES,
+        SOFT_SCORES, THROUGH, PER_CLIP, PEEPHOLES, UNSCALED, UNBOUNDED, CE_UNBOUNDED, IOU_UNBOUNDED, CE_UNSCALED,
+        IOU_UNSCALED, CE_ALONE, LINEAR_ALONE, PRIMARY_ALONE, CE_STILL, LINEAR_STILL, PRIMARY_STILL, CE_CLASSIFIER,
+        LINEAR_CLASSIFIER, *map(long_row, LONG_ROWS),
     ]
 )  # fmt: skip

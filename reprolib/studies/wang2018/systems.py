@@ -22,14 +22,14 @@ from reprolib.datasets.pictures import resize_labels, resize_picture
 from reprolib.losses.dice import dice_loss
 from reprolib.losses.iou_loss import iou_loss
 from reprolib.losses.segmentation_loss import segmentation_loss
-from reprolib.models.conv_lstm import ConvLSTMFCN
+from reprolib.models.conv_lstm import ConvLSTMFCN, FrameClassifier
 from reprolib.models.deeplab_v2 import DeepLabV2
 from reprolib.models.fcn_resnet50 import STRIDE, FCNResNet50, caffe_inputs, upsample_tf1
 from reprolib.models.fcn_vgg16 import FCNVGG16
 from reprolib.models.quarter_width import QuarterEncoder  # noqa: F401  (names "resnet34/4" for the Unet)
 from reprolib.studies.wang2018 import data as clips_of
 from reprolib.studies.wang2018 import settings as s
-from reprolib.studies.wang2018.plan import conv_lstm, fcn
+from reprolib.studies.wang2018.plan import conv_lstm, fcn, new_classifier
 from reprolib.studies.wang2018.scores import NAMES, mask_metrics
 from reprolib.training import DecaySchedule, images_per_second, make_fabric, train
 from reprolib.trials import Context, Outcome, Trial
@@ -39,6 +39,11 @@ BATCH = 20  # frames at a time in prediction, a multiple of T
 # What else than a row's own choices a trained network depends on.
 FCN_SPEC = ("data", "size", "width", "fc_channels", "clips", "frames", "fcn_epochs", "batch_size", "lr")
 CONV_LSTM_SPEC = (*FCN_SPEC, "epochs", "batch_clips", "conv_lstm_lr")
+OPTIONS = ("memory", "peepholes", "output", "input_scale")  # of the ConvLSTM
+OPTIMISERS = {
+    "Adam": torch.optim.Adam,
+    "RMSprop, ρ = 0.9": partial(torch.optim.RMSprop, alpha=0.9, eps=1e-7),  # as Keras has it
+}
 
 Predict = Callable[[np.ndarray, int], np.ndarray]
 """Frames uint8 (T, H, W, 3) of a clip and a side -> labels uint8 (T, side, side)."""
@@ -49,6 +54,9 @@ def execute(trial: Trial, context: Context) -> Outcome:
     p, seed = trial.params, trial.seed
     if p["stage"] == "tracker":
         return _outcome(_tracked, {}, p, context, speed=_clips_per_second(_tracked, p, context))
+    if p["stage"] == "mean":
+        predict = _mean_mask(p, context)
+        return _outcome(predict, {}, p, context, speed=_clips_per_second(predict, p, context))
     if p["stage"] == "combined":
         return _combined(p, seed, context)
     model, curves = _trained(p, seed, context)
@@ -60,7 +68,7 @@ def execute(trial: Trial, context: Context) -> Outcome:
 
 def _trained(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict]:
     """A network with its curves, trained once for all trials that need it."""
-    return _conv_lstm(p, seed, context) if p["stage"] == "conv_lstm" else _fcn(p, seed, context)
+    return _fcn(p, seed, context) if p["stage"] == "fcn" else _conv_lstm(p, seed, context)
 
 
 def _fcn(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict]:
@@ -79,19 +87,25 @@ def _fcn(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict]:
 
 
 def _conv_lstm(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict]:
-    """The baseline FCN with a ConvLSTM for its classifier, trained on clips; frozen layers are run once (Sec. 3.1)."""
+    """The baseline FCN with a ConvLSTM for its classifier, trained on clips; frozen layers are run once (Sec. 3.1).
+
+    Or, as a control, with a new classifier of the same kind as the one that it had.
+    """
     baseline = {**p, **fcn(region=p["region"])}
 
     def build_from_baseline() -> nn.Module:
         network, _ = _fcn(baseline, seed, context)
         torch.manual_seed(seed)  # whether the baseline came from a checkpoint must not matter
-        options = {name: p[name] for name in ("memory", "peepholes", "output", "input_scale")}
-        return ConvLSTMFCN(network.cpu(), **options)
+        if p["stage"] == "classifier":
+            model = ConvLSTMFCN(network.cpu())
+            model.conv_lstm = FrameClassifier(network.classifier.in_channels, network.classifier.out_channels)
+            return model
+        return ConvLSTMFCN(network.cpu(), **{name: p[name] for name in OPTIONS})
 
     def fit(model: nn.Module) -> dict:
         training, validation, _ = clips_of.region_sets(p, context.data_root)
         rates = {"network.": p["gamma"]}
-        method = getattr(torch.optim, p["optimiser"])
+        method = OPTIMISERS[p["optimiser"]]
         loss, batch = LOSSES[p["loss"]], p["batch_clips"]
         if p["gamma"]:
             schedule = DecaySchedule(p["epochs"], batch, p["conv_lstm_lr"], _linear(p["epochs"]), rates, method)
@@ -101,7 +115,8 @@ def _conv_lstm(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict
         data = {"images": _features(model, training, context), "labels": _labels(training.labels)}
         return _train_best(model, data, loss, schedule, seed, context, validation, p, part=model.conv_lstm)
 
-    spec = {name: p[name] for name in CONV_LSTM_SPEC} | {name: p[name] for name in conv_lstm()}
+    own = conv_lstm() if p["stage"] == "conv_lstm" else new_classifier(p["loss"])  # "still" comes after training
+    spec = {name: p[name] for name in (*CONV_LSTM_SPEC, *own)}
     return fitted_once("wang2018", spec | {"seed": seed, "recipe": s.RECIPE}, build_from_baseline, fit, context)
 
 
@@ -112,10 +127,10 @@ def build(p: Mapping) -> nn.Module:
         return FCNVGG16(classes=classes, width=width, fc_channels=p["fc_channels"])
     if p["network"] == "DeepLabV2":
         return DeepLabV2(classes=classes, width=width)
-    if p["network"] == "Unet":
+    if p["network"] == s.UNET_NETWORK:
         if width == 64:
             return smp.Unet("resnet50", encoder_weights=None, classes=classes)
-        decoder = (64, 32, 16, 8, 4)  # a quarter, too
+        decoder = (64, 32, 16, 16, 16)  # a quarter, too, but enough for the classes
         return smp.Unet("resnet34/4", encoder_weights=None, decoder_channels=decoder, classes=classes)
     return FCNResNet50(classes=classes, width=width)
 
@@ -225,7 +240,8 @@ def _predictor(model: nn.Module, p: Mapping) -> Predict:
     """Labels at any side: scores are resized before the greatest is taken (Sec. 4.2)."""
 
     def predict(frames: np.ndarray, side: int) -> np.ndarray:
-        scores = _scores(model, _at(frames, p["size"]), steps=_steps(p))
+        of_clip = _scores_of_still if p.get("still") else partial(_scores, steps=_steps(p))
+        scores = of_clip(model, _at(frames, p["size"]))
         if p["stage"] == "fcn" and p["smoothed"]:
             scores = smoothed(scores.softmax(1))
         return F.interpolate(scores, (side, side), mode="bilinear").argmax(1).to(torch.uint8).cpu().numpy()
@@ -241,6 +257,15 @@ def _scores(model: nn.Module, frames: np.ndarray, *, steps: int | None) -> Tenso
     if steps is None:
         return torch.cat([model(batch) for batch in made.split(BATCH)])
     return torch.cat([model(window[None])[0] for window in made.split(steps)])
+
+
+@torch.no_grad()
+def _scores_of_still(model: nn.Module, frames: np.ndarray) -> Tensor:
+    """As `_scores`, but a frame stands in the place of all before it in its window: as many steps, and no motion."""
+    made = inputs(frames).to(next(model.parameters()).device)
+    windowed = made.split(s.STEPS)
+    return torch.cat([model(window[t].expand(1, t + 1, *window[t].shape))[0, -1:]
+                      for window in windowed for t in range(len(window))])  # fmt: skip
 
 
 def smoothed(probabilities: Tensor) -> Tensor:
@@ -262,11 +287,24 @@ def _tracked(frames: np.ndarray, side: int) -> np.ndarray:
     return masks_of_track((landmarks.track(frames) + 0.5) * side / frames.shape[1] - 0.5, (side, side))
 
 
+def _mean_mask(p: Mapping, context: Context) -> Predict:
+    """At every pixel the class that most training frames have there: who does not look at all."""
+    training = clips_of.sets_of(p, context.data_root)[0]
+    frames = _flat(training.labels)
+    votes = np.stack([(frames == k).sum(0) for k in range(len(training.classes))])
+    mean = votes.argmax(0).astype(np.uint8)
+    return lambda shown, side: np.repeat(resize_labels(mean, side)[None], len(shown), axis=0)
+
+
 def _combined(p: Mapping, seed: int, context: Context) -> Outcome:
     """The full system (Sec. 3.3): the primary model finds eyes and mouth, the zoomed-in models label them anew."""
-    face = {**p, **conv_lstm(gamma=p["gamma"])}
+
+    def part(gamma: float | None, region: str) -> dict:
+        return {**p, **(fcn(region=region) if gamma is None else conv_lstm(gamma=gamma, region=region))}
+
+    face = part(p["gamma"], "face")
     primary, curves = _trained(face, seed, context)
-    near = {region: {**p, **conv_lstm(gamma=p["zoom_gamma"], region=region)} for region in s.REGIONS}
+    near = {region: part(p["zoom_gamma"], region) for region in s.REGIONS}
     models = {region: _trained(spec, seed, context)[0] for region, spec in near.items()}
     zoomed = {region: _predictor(model, near[region]) for region, model in models.items()}
 
@@ -368,7 +406,7 @@ def _frames_per_second(model: nn.Module, p: Mapping) -> float:
 
 def _steps(p: Mapping) -> int | None:
     """Frames that the network of a row sees together; None: one by one."""
-    return s.STEPS if p["stage"] == "conv_lstm" else None
+    return None if p["stage"] == "fcn" else s.STEPS
 
 
 def _clips_per_second(predict: Predict, p: Mapping, context: Context) -> float:
