@@ -25,17 +25,18 @@ def confusion(
     (N, H, W), counts only its true pixels (e.g. the given face box). Returns int64 (N, classes, classes).
     ValueError: shapes differ, or a counted value is not a class.
     """
-    pred, label = _label_maps(pred, label)
+    pred, label = _same_shape(pred, label)
     counted = label != IGNORED
     if where is not None:
         counted = counted & np.broadcast_to(_array(where).astype(bool), label.shape)
-    image = np.broadcast_to(np.arange(len(label))[:, None, None], label.shape)[counted]
-    row, column = label[counted].astype(np.int64), pred[counted].astype(np.int64)
-    for name, values in (("label", row), ("pred", column)):
-        if values.size and not 0 <= values.min() <= values.max() < classes:
-            raise ValueError(f"{name} holds classes {values.min()}…{values.max()}, expected 0…{classes - 1}.")
-    pairs = (image * classes + row) * classes + column
-    return np.bincount(pairs, minlength=len(label) * classes**2).reshape(len(label), classes, classes)
+    for name, values in (("label", label), ("pred", pred)):
+        if (counted & ((values < 0) | (values >= classes))).any():
+            found = values[counted]
+            raise ValueError(f"{name} holds classes {found.min()}…{found.max()}, expected 0…{classes - 1}.")
+    # one number a pair of classes, and one more for what is not counted; image by image, which stays in the cache
+    pairs = np.where(counted, label.astype(np.int32) * classes + pred, classes**2)
+    counts = [np.bincount(image.ravel(), minlength=classes**2 + 1)[:-1] for image in pairs]
+    return np.array(counts, dtype=np.int64).reshape(len(label), classes, classes)
 
 
 def merge_classes(conf: np.ndarray, groups: tuple[tuple[int, ...], ...]) -> np.ndarray:
@@ -161,10 +162,15 @@ def _array(values: ArrayLike | torch.Tensor) -> np.ndarray:
 
 
 def _label_maps(pred, label) -> tuple[np.ndarray, np.ndarray]:
+    pred, label = _same_shape(pred, label)
+    return pred.astype(np.int64), label.astype(np.int64)
+
+
+def _same_shape(pred, label) -> tuple[np.ndarray, np.ndarray]:
     pred, label = _array(pred), _array(label)
     if pred.shape != label.shape or pred.ndim != 3:
         raise ValueError(f"pred and label must both be (N, H, W), found {pred.shape} and {label.shape}.")
-    return pred.astype(np.int64), label.astype(np.int64)
+    return pred, label
 
 
 def _counts(conf: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -48,8 +48,8 @@ class Scale:
     conv_lstm_lr: float  # of the ConvLSTM; the other layers learn at γ times it
 
 
-# gpu follows Sec. 4.2 but for the number of clips, which is ours; smoke and cpu have smaller frames, narrower networks
-# and fewer of everything.
+# gpu follows Sec. 4.2 but for the number of clips and the scale of the ConvLSTM's input; smoke and cpu have smaller
+# frames, narrower networks and fewer of everything.
 SCALES = {
     "smoke": Scale(
         seeds=1, size=64, width=4, fc_channels=16, clips=12, frames=5, fcn_epochs=1, epochs=1,
