@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from tqdm import tqdm
 
 from reprolib.datasets.clips import ClipSet
 from reprolib.datasets.facesynth import FaceOptions, video
 from reprolib.datasets.landmark_masks import CLASSES, landmark_mask
+from reprolib.datasets.rendered import rendered
 
 CATEGORIES = (1, 2, 3)
 FACES = FaceOptions(crop_margin=0.19)  # skin on about a third of the picture, as the paper's IoUs imply
@@ -14,26 +16,32 @@ FACES = FaceOptions(crop_margin=0.19)  # skin on about a third of the picture, a
 
 def load(
     seed: int, count: int, *, size: int, frames: int, category: int | None = None, first: int = 0, fps: float = 25,
-    options: FaceOptions = FACES,
+    options: FaceOptions = FACES, progress: bool = True,
 ) -> ClipSet:  # fmt: skip
     """Clips `first` … `first + count − 1` of the endless series `seed`, three of each person, one of each category.
 
     With a `category` all are of this one, and a person's clips differ in motion, words and light. images uint8 (count,
     frames, size, size, 3). Labels come from the exact landmarks, as people would annotate them: complete also where
     something covers the face. Sets whose ranges start at multiples of three share nobody.
+    Finished sets are kept in the project's cache.
     """
     indices = range(first, first + count)
     categories = tuple(category or CATEGORIES[index % len(CATEGORIES)] for index in indices)
     people = tuple(index // len(CATEGORIES) for index in indices)
-    made = [
-        video(seed, index, frames=frames, fps=fps, size=size, category=hard, options=options, person=person)
-        for index, hard, person in zip(indices, categories, people, strict=True)
-    ]
-    landmarks = np.stack([clip.landmarks for clip in made])
+
+    def draw() -> dict[str, np.ndarray]:
+        drawing = tqdm(indices, "synthetic clips", disable=not progress)
+        made = [
+            video(seed, index, frames=frames, fps=fps, size=size, category=hard, options=options, person=person)
+            for index, hard, person in zip(drawing, categories, people, strict=True)
+        ]
+        return {"images": np.stack([clip.images for clip in made]), "landmarks": np.stack([c.landmarks for c in made])}
+
+    kept = rendered("synthetic_clips", (seed, indices, categories, people, size, frames, fps, options), draw)
     return ClipSet(
-        images=np.stack([clip.images for clip in made]),
-        labels=np.array([[landmark_mask(points, (size, size)) for points in clip] for clip in landmarks]),
-        landmarks=landmarks,
+        images=kept["images"],
+        labels=np.array([[landmark_mask(points, (size, size)) for points in clip] for clip in kept["landmarks"]]),
+        landmarks=kept["landmarks"],
         classes=CLASSES,
         names=tuple(f"facesynth-{seed}-{index}" for index in indices),
         subjects=tuple(f"person-{person}" for person in people),

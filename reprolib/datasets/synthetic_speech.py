@@ -8,25 +8,21 @@ speech: what is said before and after it is seen, too. Landmarks err a little, a
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from filelock import FileLock
 from tqdm import tqdm
 
-from reprolib.datasets import landmarks
 from reprolib.datasets.facesynth import LEXICON, Delivery, FaceOptions, speak_closely, viseme_classes
 from reprolib.datasets.facesynth.speech import timeline
+from reprolib.datasets.rendered import rendered
 from reprolib.datasets.speech import SpeechSet, alignment, gathered, jitter
 from reprolib.errors import UserError
-from reprolib.paths import CACHE
 
 SHIFT = 0.04  # seconds that a word is off the middle of its clip, at most: a frame
 TRACKER = 0.004  # of a landmark's error as a share of the picture: 0.25 pixels of 64
 _KNOWN = tuple(sorted(LEXICON))
-RENDERING = 1  # raise when the same arguments give other pictures
 SPEAKERS = FaceOptions(
     yaw=(-30.0, 30.0), pitch=(-12.0, 12.0), roll=(-15.0, 15.0), beard=0.15, makeup=0.3, low_light=0.03,
     side_light=0.15, blur=0.1, noise=0.2, jpeg=0.3, low_resolution=0.05, camera_strength=0.6,
@@ -164,29 +160,25 @@ def _cut_out(seed: int, index: int, speaker: int) -> Delivery:
 def _spoken(seed, plan, *, size, speakers, fps, vocabulary, tracker, progress) -> SpeechSet:
     """The set of `plan`: (index, text, frames, delivery) of every clip; rendered once, then read from the cache."""
     indices, texts, lengths, _ = zip(*plan, strict=True)
-    settings = repr(("synthetic_speech", RENDERING, seed, plan, size, speakers, fps, SPEAKERS))
-    stored = CACHE / "synthetic_speech" / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz"
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    # of several processes that want the same set one renders it
-    with FileLock(stored.with_suffix(".lock")):
-        if not stored.is_file():
-            made = [
-                speak_closely(
-                    text, seed, index, frame=lambda points: alignment(points, size), frames=length, fps=fps,
-                    size=size, how=how, options=SPEAKERS, person=index % speakers,
-                )
-                for index, text, length, how in tqdm(plan, "synthetic speech", disable=not progress)
-            ]  # fmt: skip
-            frames, points = (np.concatenate(parts) for parts in zip(*made, strict=True))
-            landmarks.save_arrays(stored, frames=frames, landmarks=points)
-    with np.load(stored) as kept:
-        ends = np.cumsum(lengths)[:-1]
-        exact = np.split(kept["landmarks"], ends)
-        found = [
-            jitter(points, tracker * size, np.random.default_rng((seed, index, 35)))
-            for index, points in zip(indices, exact, strict=True)
-        ]
-        clips = list(zip(np.split(kept["frames"], ends), found, strict=True))
+
+    def draw() -> dict[str, np.ndarray]:
+        made = [
+            speak_closely(
+                text, seed, index, frame=lambda points: alignment(points, size), frames=length, fps=fps,
+                size=size, how=how, options=SPEAKERS, person=index % speakers,
+            )
+            for index, text, length, how in tqdm(plan, "synthetic speech", disable=not progress)
+        ]  # fmt: skip
+        frames, points = (np.concatenate(parts) for parts in zip(*made, strict=True))
+        return {"frames": frames, "landmarks": points}
+
+    kept = rendered("synthetic_speech", (seed, plan, size, speakers, fps, SPEAKERS), draw)
+    ends = np.cumsum(lengths)[:-1]
+    found = [
+        jitter(points, tracker * size, np.random.default_rng((seed, index, 35)))
+        for index, points in zip(indices, np.split(kept["landmarks"], ends), strict=True)
+    ]
+    clips = list(zip(np.split(kept["frames"], ends), found, strict=True))
     return gathered(
         clips,
         texts=texts,

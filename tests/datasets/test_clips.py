@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reprolib.datasets import synthetic_clips
+from reprolib.datasets import rendered, synthetic_clips
 from reprolib.datasets.clips import ClipSet, split_by_subject, windows
 from reprolib.datasets.landmark_masks import SKIN, landmark_mask
 from reprolib.errors import UserError
@@ -65,6 +65,13 @@ def test_fewer_people_than_sets_is_one_sentence():
         split_by_subject(clips("aab"), parts=(1, 1, 1), seed=0)
 
 
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """No pictures that an older facesynth has left."""
+    monkeypatch.setattr(rendered, "CACHE", tmp_path)
+
+
+@pytest.mark.usefixtures("fresh")
 def test_synthetic_clips_come_three_a_person_one_of_each_category():
     made = synthetic_clips.load(5, 4, size=32, frames=2)
     assert made.images.shape == (4, 2, 32, 32, 3)
@@ -76,6 +83,7 @@ def test_synthetic_clips_come_three_a_person_one_of_each_category():
     assert later.subjects == ("person-0", "person-1")
 
 
+@pytest.mark.usefixtures("fresh")
 def test_synthetic_clips_may_all_be_of_one_category():
     made, mixed = (
         synthetic_clips.load(5, 3, size=32, frames=1, category=3),

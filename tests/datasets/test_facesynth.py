@@ -31,6 +31,7 @@ def fingerprint() -> dict[str, np.ndarray]:
 
 
 def test_the_same_index_gives_the_same_picture_on_every_machine():
+    """Who changes the pictures on purpose renews the file and raises `rendered.RENDERING`, too."""
     stored, now = np.load(FINGERPRINT), fingerprint()
     np.testing.assert_allclose(now["means"], stored["means"], atol=2)
     np.testing.assert_allclose(now["landmarks"], stored["landmarks"], atol=1e-3)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reprolib.datasets import synthetic_speech
+from reprolib.datasets import rendered, synthetic_speech
 from reprolib.datasets.facesynth import Delivery, FaceOptions, speak_closely
 from reprolib.datasets.speech import NOSE_AT, alignment
 from reprolib.datasets.synthetic_speech import (
@@ -22,7 +22,7 @@ PLAIN = FaceOptions(blur=0, noise=0, jpeg=0, low_resolution=0, low_light=0, side
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic_speech, "CACHE", tmp_path)
+    monkeypatch.setattr(rendered, "CACHE", tmp_path)
     return tmp_path
 
 
