@@ -97,6 +97,8 @@ shown.questions()
 shown.table("extra A", "Graphs and points, taken apart.")
 shown.table("extra B", "Noise in the landmarks of the test, pixels of a crop of 112.")
 shown.table("extra C", "What can be had without seeing, and at best.")
+shown.table("extra F", "The local stream without its parts, all trained longer.")
+shown.table("extra G", "Landmarks that err as a detector's do, in training and test, and below the rows without.")
 shown.table("extra D", "Masks of lip, teeth, tongue and cavity as further channels of the global stream.")
 
 # %% [markdown]

@@ -100,6 +100,31 @@ def test_a_sentences_front_end_is_the_word_rows_network(row, front):
     assert asked == {name: of_words[name] for name in asked}
 
 
+def test_rows_that_learn_longer_or_from_worse_landmarks_differ_in_nothing_else():
+    for row, more in [(row, {"longer": True}) for row in settings.LONGER] + [
+        (row, {"tracker": settings.DETECTOR}) for row in settings.DETECTED
+    ]:
+        name = (settings.longer if "longer" in more else settings.detected)(row)
+        assert smoke_trial(name).params == {**smoke_trial(row).params, "system": name, **more}
+    assert "extra G" not in trials(settings.Parameters(data="paper"))  # real landmarks are a detector's already
+
+
+def test_a_detectors_landmarks_err_more_on_the_same_pictures_and_two_streams_start_from_them(monkeypatch):
+    p, clean = smoke_trial(settings.detected(settings.TWO)).params, smoke_trial(settings.TWO).params
+    noisy, exact = data.word_sets(p, None)[0], data.word_sets(clean | {"tracker": 0.0}, None)[0]
+    np.testing.assert_array_equal(noisy.frames, exact.frames)
+    assert (noisy.landmarks - exact.landmarks).std() == pytest.approx(settings.DETECTOR * p["size"], rel=0.05)
+    asked = []
+
+    def without_training(study_id, spec, build, fit, where):
+        asked.append((spec["network"], spec.get("tracker")))
+        return build(), {}
+
+    monkeypatch.setattr(words, "fitted_once", without_training)
+    words.fitted_reader(p, 0, Context(device="cpu"))
+    assert asked == [(network, settings.DETECTOR) for network in ("two", "global", "local")]
+
+
 def test_real_clips_have_no_sizes_that_only_synthetic_ones_can_have():
     assert not set(settings.OF_SYNTHETIC) & set(smoke_trial(settings.TWO_S, data="public").params)
 

@@ -38,7 +38,7 @@ def records_of(parameters: s.Parameters, store: RunStore) -> dict[str, list[Reco
 
 
 def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]:
-    """Every table of the paper with ours beside it, and five that go beyond it ("extra A" to "extra E")."""
+    """Every table of the paper with ours beside it, and seven that go beyond it ("extra A" to "extra G")."""
     records, plan = records_of(parameters, store), trials(parameters)
 
     def rows(place: str) -> dict[str, list[Record]]:
@@ -53,11 +53,13 @@ def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]
         "table 6": lambda shown: _beside("6", shown, s.WORDS | s.HOMOPHENES | s.COST),
         "table 7": lambda shown: _beside("7", shown, _sentence_columns(parameters) | PER_UTTERANCE | s.COST),
         "table 7b": lambda shown: decoding(shown[s.TWO_S], store),
-        "extra A": lambda shown: summary(scores(shown, EXTRA_WORDS | s.COST)),
+        "extra A": lambda shown: _with_loss(shown, EXTRA_WORDS | s.COST),
         "extra B": lambda shown: summary(scores(shown, EXTRA_WORDS)),
         "extra C": lambda shown: summary(scores(shown, EXTRA_WORDS | {"best without context": "ceiling"})),
         "extra D": lambda shown: summary(scores(shown, EXTRA_WORDS | s.COST)),
         "extra E": lambda shown: summary(scores(shown, SENTENCES_SEEN)),
+        "extra F": lambda shown: _with_loss(shown, EXTRA_WORDS),
+        "extra G": lambda shown: summary(scores(shown, EXTRA_WORDS)),
     }
     return {place: make(rows(place)) for place, make in made.items() if place in plan}
 
@@ -89,6 +91,13 @@ def _both_tasks(rows: Rows, sentence_columns: Mapping[str, str]) -> pd.DataFrame
     ours = report.summarise(lines, by="row").reindex([s.TWO, s.GLOBAL, s.LOCAL])
     paper = report.published("sheng2021", "4")
     return report.beside_published(ours, paper if words else paper.drop(columns=list(s.WORDS)))
+
+
+def _with_loss(rows: Rows, columns: Mapping[str, str]) -> pd.DataFrame:
+    """A table of our own with the mean training loss of the last epoch, which tells who has learned to the end."""
+    lines = scores(rows, columns)
+    lines["last training loss"] = [record.curves["loss"][-1] for of_seeds in rows.values() for record in of_seeds]
+    return summary(lines)
 
 
 def _printed(table: str, rows: Rows) -> dict[str, list[Record]]:
@@ -188,6 +197,14 @@ def _sentence_claims(parameters: s.Parameters) -> tuple[Comparison, ...]:
     )  # fmt: skip
 
 
+# what a row of extra F is without, or has instead
+LACKING = (
+    ("semantic", "without A^se", s.NO_SEMANTIC), ("attention", "without A^st", s.NO_ATTENTION),
+    ("lmfe", "without local motion", s.NO_LMFE), ("lcfe", "without coordinates", s.NO_LCFE),
+    ("encoding", "without semantic encoding", s.NO_ENCODING), ("contour", "without the contour", s.SPARSE),
+    ("plain", "plain multi-head attention instead", s.ATTENTION), ("no-graph", "no graph at all", s.NO_GRAPH),
+)  # fmt: skip
+
 # What the paper leaves open; answered with intervals, without a verdict.
 QUESTIONS = (
     _words("contours", "Do contours add to appearance? Two streams against the global one, viseme classes.",
@@ -208,6 +225,13 @@ QUESTIONS = (
            "extra C", s.SHUFFLED, s.MAJORITY, None),
     _words("masks", "Does a fine-grained lip mask as a further channel help the global stream?",
            "extra D", s.MASKED, s.GLOBAL, None),
+    *(_words(f"longer-{id}", f"The full model and what lacks a part, both trained longer: {what}.",
+             "extra F", s.longer(row), s.LOCAL_LONGER, None) for id, what, row in LACKING),
+    _words("detected", "Do contours add to appearance where landmarks err as a detector's do? Two streams against the "
+           "global one, viseme classes.",
+           "extra G", s.detected(s.TWO), s.detected(s.GLOBAL), None, score="viseme_accuracy"),
+    _words("detected-local", "What do such landmarks cost the local stream?",
+           "extra G", s.detected(s.LOCAL), s.LOCAL, None),
     _sentences("seen", "What does seeing a sentence change? Two streams against guesses from its length.",
                "extra E", s.TWO_S, s.BLIND, None),
     _sentences("seen-global", "…global stream against guesses.", "extra E", s.GLOBAL_S, s.BLIND, None),
