@@ -364,7 +364,7 @@ def test_every_claim_has_a_verdict_and_is_tested_where_both_rows_were_run(small_
     assert found["two-cer"].published_effect == pytest.approx(-5.2)
     assert found["mt"].verdict == "not tested"
     assert found["layer-specific"].verdict == "not tested"  # one seed
-    assert len(study.questions(everything, store)) == len(results.QUESTIONS) + 3 + 1
+    assert len(study.questions(everything, store)) == len(results.QUESTIONS) + 3
 
 
 def test_of_real_clips_only_sentences_are_asked_for_and_shown(small_run, tmp_path):
@@ -452,10 +452,10 @@ def test_semantic_graphs_that_follow_their_layer_are_told_from_those_that_do_not
     of_layer = rng.normal(size=(1, 4, 4, 4))
     noise = rng.normal(size=(3, 4, 4, 4))
     records = {settings.LOCAL: [object()] * 3}
-    specific = results._layer_specific(records, Kept(of_layer + 0.1 * noise))[1]
+    specific = results._between_layers(records, Kept(of_layer + 0.1 * noise))
     assert specific.low > 0
-    assert results._layer_specific(records, Kept(noise))[1].point < specific.point / 2
-    assert results._layer_specific(records, Kept(noise[:, :3]))[1] is None  # three layers are too few
+    assert results._between_layers(records, Kept(noise)).point < specific.point / 2
+    assert results._between_layers(records, Kept(noise[:, :3])) is None  # three layers are too few
 
 
 def test_a_layer_is_not_specific_because_its_graphs_are_larger():
@@ -464,7 +464,7 @@ def test_a_layer_is_not_specific_because_its_graphs_are_larger():
             return noise * np.array([1.0, 2.0, 4.0, 8.0])[:, None, None]
 
     noise = np.random.default_rng(0).normal(size=(3, 4, 8, 8))
-    found = results._layer_specific({settings.LOCAL: [object()] * 3}, Kept())[1]
+    found = results._between_layers({settings.LOCAL: [object()] * 3}, Kept())
     assert abs(found.point) < 3  # percent; without the norms it is 20
 
 

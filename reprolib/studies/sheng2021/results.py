@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -20,11 +21,16 @@ from reprolib.trials import Record, RunStore
 PER_UTTERANCE = {"CER, mean of utterances": "cer_utterance", "WER, mean of utterances": "wer_utterance"}
 SENTENCES_SEEN = {
     "WER": "wer", "WER of sentences not in training": "wer_new", "CER": "cer", "CER, training clips": "cer_training",
-    "CER, validation clips": "cer_validation", "sentences not in training (%)": "new_sentences",
-    "words not in training (%)": "new_words",
+    "CER, validation clips": "cer_validation",     "words not in training (%)": "new_words",
 }  # fmt: skip
 EXTRA_WORDS = {"Acc": "accuracy"} | s.HOMOPHENES
-NAMES = {"accuracy": "accuracy", "viseme_accuracy": "accuracy of viseme classes", "cer": "CER", "wer": "WER"}
+NAMES = {
+    "accuracy": "accuracy",
+    "viseme_accuracy": "accuracy of viseme classes",
+    "cer": "CER",
+    "wer": "WER",
+    "distance": "distance",
+}
 STATISTICS = {"clips": "clips_{}", "words": "words_{}", "different words": "vocabulary_{}", "speakers": "speakers_{}"}
 
 
@@ -56,7 +62,7 @@ def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]
         "extra B": lambda shown: summary(scores(shown, EXTRA_WORDS)),
         "extra C": lambda shown: summary(scores(shown, EXTRA_WORDS | {"best without context": "ceiling"})),
         "extra D": lambda shown: summary(scores(shown, EXTRA_WORDS | s.COST)),
-        "extra E": lambda shown: summary(scores(shown, SENTENCES_SEEN)),
+        "extra E": _sentences_seen,
         "extra F": lambda shown: _with_loss(shown, EXTRA_WORDS),
         "extra G": lambda shown: summary(scores(shown, EXTRA_WORDS)),
     }
@@ -97,6 +103,17 @@ def _with_loss(rows: Rows, columns: Mapping[str, str]) -> pd.DataFrame:
     lines = scores(rows, columns)
     lines["last training loss"] = [record.curves["loss"][-1] for of_seeds in rows.values() for record in of_seeds]
     return summary(lines)
+
+
+def _sentences_seen(rows: Rows) -> pd.DataFrame:
+    """How sentences are read, and how many of the test's clips say one that no training clip says."""
+    made = summary(scores(rows, SENTENCES_SEEN))
+    counted = {name: of_seeds[0].metrics for name, of_seeds in rows.items() if of_seeds}
+    made["clips of sentences not in training"] = [
+        f"{of_row['new_sentences'] * of_row['clips_test'] / 100:,.0f} of {of_row['clips_test']:,.0f}"
+        for of_row in map(counted.__getitem__, made.index)
+    ]
+    return made
 
 
 def _printed(table: str, rows: Rows) -> dict[str, list[Record]]:
@@ -144,6 +161,10 @@ def _sentences(id: str, statement: str, place: str, a: str, b: str, effect: floa
     return _words(id, statement, place, a, b, effect, **{"score": "wer"} | more)
 
 
+def _graphs(id: str, statement: str, place: str, **more) -> Comparison:
+    return Comparison(id, statement, place, s.LOCAL, s.LOCAL, "distance", None, unit="% of the mean distance", **more)
+
+
 CLAIMS = (
     _words("two-streams", "Two streams read words better than the global stream alone.",
            "Table IV", s.TWO, s.GLOBAL, 85.7 - 85.3),
@@ -167,6 +188,13 @@ CLAIMS = (
            "Table VI", s.TWO, s.FLOW, 85.7 - 84.1),
     _words("mt", "…than MT.", "Table VI", s.TWO, s.MT, 85.7 - 61.1),
     _words("was", "…than WAS.", "Table VI", s.TWO, s.WAS, 85.7 - 76.2),
+)  # fmt: skip
+
+GRAPH_CLAIMS = (
+    _graphs("word-specific", "Attention graphs of one viseme class of words are alike, those of different classes are "
+            "not: distance within less distance between, of different speakers.", "Figure 8", sign=-1),
+    _graphs("layer-specific", "Semantic graphs are specific to their layer: distance to other layers less distance to "
+            "the same layer, of trainings with other seeds.", "Figure 7", sign=1),
 )  # fmt: skip
 
 
@@ -224,7 +252,7 @@ QUESTIONS = (
            "extra C", s.SHUFFLED, s.MAJORITY, None),
     _words("masks", "Does a fine-grained lip mask as a further channel help the global stream?",
            "extra D", s.MASKED, s.GLOBAL, None),
-    *(_words(f"longer-{id}", f"The full model and what lacks a part, both trained longer: {what}.",
+    *(_words(f"longer-{id}", f"Trained longer, {what}, against the full model.",
              "extra F", s.longer(row), s.LOCAL_LONGER, None) for id, what, row in LACKING),
     _words("detected", "Do contours add to appearance where landmarks err as a detector's do? Two streams against the "
            "global one, viseme classes.",
@@ -244,20 +272,21 @@ QUESTIONS = (
     _sentences("tf", "What does the TF block change over the baseline's transformer?",
                "Table VII", s.TF, s.GLOBAL_S, None),
     _sentences("ctc", "Is CTC worse than seq2seq on the same features?", "Table VII", s.CTC, s.GLOBAL_S, None),
+    _graphs("speaker-specific", "Do attention graphs follow the word or the speaker? Distance of one viseme class by "
+            "different speakers less that of different classes by one speaker.", "Figure 8"),
 )  # fmt: skip
 
 
 def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
     """The paper's claims with our paired effects (bootstrap over seeds and speakers) and verdicts."""
     records, arrays = records_of(parameters, store), Arrays(store)
-    asked = _asked((*CLAIMS, *_sentence_claims(parameters)), parameters)
-    found = [(c, _compare(c, records, arrays)) for c in asked]
-    if parameters.data != "public":  # graphs of words
-        found += [graphs(records, arrays) for graphs in (_word_specific, _layer_specific)]
     return [
-        claim(c, effect, records, study="sheng2021", parameters=parameters, comparable=_learned(c, records, arrays))
-        for c, effect in found
-    ]
+        claim(
+            c, _compare(c, records, arrays), records,
+            study="sheng2021", parameters=parameters, comparable=_learned(c, records, arrays),
+        )
+        for c in _claimed(parameters)
+    ]  # fmt: skip
 
 
 def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
@@ -270,11 +299,7 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     ]  # fmt: skip
     asked = _asked((*QUESTIONS, *noise), parameters)
     found = [_compare(c, records, arrays) for c in asked]
-    answered = comparisons.answers(asked, found, "accuracy (WER for sentences), 95 % interval")
-    if parameters.data == "public":
-        return answered
-    speaker, effect = _speaker_or_word(records, arrays)
-    return pd.concat([answered, comparisons.answers([speaker], [effect], answered.columns[0])])
+    return comparisons.answers(asked, found, "accuracy (WER for sentences), 95 % interval")
 
 
 def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
@@ -283,11 +308,15 @@ def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> 
     Claims that are not tested because one of the rows has not learned are left out.
     """
     records, arrays = records_of(parameters, store), Arrays(store)
-    claimed = _asked((*CLAIMS, *_sentence_claims(parameters)), parameters)
-    known = [c for c in claimed if _learned(c, records, arrays)] + _asked(QUESTIONS, parameters)
+    known = [c for c in _claimed(parameters) if _learned(c, records, arrays)] + _asked(QUESTIONS, parameters)
     there = {c.id for c in known}
     asked = [name for name in ids if name in there]
     return told(asked, known, lambda c: _compare(c, records, arrays), NAMES.__getitem__)
+
+
+def _claimed(parameters: s.Parameters) -> list[Comparison]:
+    """The paper's claims that this data source can test."""
+    return _asked((*CLAIMS, *_sentence_claims(parameters), *GRAPH_CLAIMS), parameters)
 
 
 def _asked(those: Sequence[Comparison], parameters: s.Parameters) -> list[Comparison]:
@@ -315,6 +344,8 @@ def _learned(c: Comparison, records: Rows, arrays: Arrays) -> bool:
 
 
 def _compare(c: Comparison, records: Rows, arrays: Arrays) -> Interval | None:
+    if c.id in OF_GRAPHS:
+        return OF_GRAPHS[c.id](records, arrays)
     return compare(c, records, arrays, score_of(c.score), groups="speakers")
 
 
@@ -331,37 +362,19 @@ def _distances(records: Rows, arrays: Arrays, columns: tuple[int, int]) -> Inter
     return paired_bootstrap(100 * apart[:, there, 0], 100 * apart[:, there, 1], groups=speakers)
 
 
-def _word_specific(records: Rows, arrays: Arrays) -> tuple[Comparison, Interval | None]:
-    """Figure 8: graphs of one word by different speakers are closer than those of different words."""
-    c = _words("word-specific", "Attention graphs of one word are alike, those of different words are not: distance "
-               "within less distance between, of different speakers.", "Figure 8", s.LOCAL, s.LOCAL, None,
-               sign=-1, unit="% of the mean distance")  # fmt: skip
-    return c, _distances(records, arrays, (0, 2))
-
-
-def _speaker_or_word(records: Rows, arrays: Arrays) -> tuple[Comparison, Interval | None]:
-    c = _words("speaker-specific", "Do attention graphs follow the word or the speaker? Distance of one word by "
-               "different speakers less that of different words by one speaker.", "Figure 8", s.LOCAL, s.LOCAL, None,
-               unit="% of the mean distance")  # fmt: skip
-    return c, _distances(records, arrays, (0, 1))
-
-
-def _layer_specific(records: Rows, arrays: Arrays) -> tuple[Comparison, Interval | None]:
-    """Figure 7: a layer's semantic graph is closer to the same layer's of other seeds than to other layers'.
+def _between_layers(records: Rows, arrays: Arrays) -> Interval | None:
+    """How much farther a layer's semantic graph is from other layers' than from the same layer's, of other seeds.
 
     Distances between graphs of norm 1, averaged over their subgraphs, whose order means nothing; one item is one layer,
     and fewer than four layers give no interval.
     """
-    c = _words("layer-specific", "Semantic graphs are specific to their layer: distance to other layers less distance "
-               "to the same layer, of trainings with other seeds.", "Figure 7", s.LOCAL, s.LOCAL, None,
-               sign=1, unit="% of the mean distance")  # fmt: skip
     of_seeds = records.get(s.LOCAL, [])
     if len(of_seeds) < 2:
-        return c, None
+        return None
     graphs = arrays(of_seeds, "semantic").astype(np.float64)  # (seeds, layers, K, K)
     seeds, layers = graphs.shape[:2]
     if layers < 4:
-        return c, None
+        return None
     flat = graphs.reshape(seeds, layers, -1)
     flat /= np.linalg.norm(flat, axis=-1, keepdims=True)  # layers of unlike norm would be far apart whatever they show
     apart = np.linalg.norm(flat[:, :, None, None] - flat[None, None], axis=-1)  # (seeds, layers, seeds, layers)
@@ -370,7 +383,15 @@ def _layer_specific(records: Rows, arrays: Arrays) -> tuple[Comparison, Interval
     apart = 100 * apart / apart[np.broadcast_to(other_seed, apart.shape)].mean()
     same = (apart * (other_seed & same_layer)).sum((2, 3)) / (seeds - 1)
     different = (apart * (other_seed & ~same_layer)).sum((2, 3)) / ((seeds - 1) * max(layers - 1, 1))
-    return c, paired_bootstrap(different, same)
+    return paired_bootstrap(different, same)
+
+
+# effects that are no difference of two rows' scores
+OF_GRAPHS = {
+    "word-specific": partial(_distances, columns=(0, 2)),
+    "speaker-specific": partial(_distances, columns=(0, 1)),
+    "layer-specific": _between_layers,
+}
 
 
 # --- homophenes ----------------------------------------------------------------------------------------
