@@ -79,7 +79,7 @@ def claim(
 ) -> report.Claim:
     """A claim of the paper with our effect and its verdict.
 
-    `comparable=False`: the effect is shown and not judged, because neither row does what the claim is about.
+    `comparable=False`: the effect is shown and not judged, because one of the rows has not learned its task.
     """
     return report.Claim(
         study=study, id=c.id, statement=c.statement, place=c.place,

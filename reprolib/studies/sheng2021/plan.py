@@ -42,6 +42,7 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         "extra B": of(*noisy),
         "extra C": of(s.MAJORITY, s.SHUFFLED, s.GLOBAL, s.LOCAL, s.TWO),
         "extra D": of(s.MASKED, s.GLOBAL),
+        "extra F": of(s.LOCAL_LONGER, *map(s.longer, s.LONGER)),
     }
     three, three_s = (s.TWO, s.GLOBAL, s.LOCAL), (s.TWO_S, s.GLOBAL_S, s.LOCAL_S)
     plan = {
@@ -64,6 +65,8 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         del plan["table 7b"], plan["figure 9"]  # what real people said is shown nowhere
     else:
         plan |= words
+    if parameters.data == "synthetic":  # real landmarks are a detector's already
+        plan["extra G"] = of(*map(s.detected, s.DETECTED), *s.DETECTED)
     return select({place: plan[place] for place in sorted(plan, key=_order)}, parameters.tables)
 
 
@@ -141,4 +144,6 @@ def rows_of(jitters: Sequence[float]) -> dict[str, dict]:
         s.WHOLE: {**sentences("seq2seq", "global"), **s.ALL_LAYERS},
         s.BLIND: {**sentences("seq2seq", "global"), "blind": True},
     }
+    rows |= {s.longer(row): {**rows[row], "longer": True} for row in s.LONGER}
+    rows |= {s.detected(row): {**rows[row], "tracker": s.DETECTOR} for row in s.DETECTED}
     return rows | {s.jittered(row, j): {**rows[row], "jitter": j} for row in s.JITTERED for j in jitters}

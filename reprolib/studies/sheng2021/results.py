@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,16 @@ from reprolib.trials import Record, RunStore
 PER_UTTERANCE = {"CER, mean of utterances": "cer_utterance", "WER, mean of utterances": "wer_utterance"}
 SENTENCES_SEEN = {
     "WER": "wer", "WER of sentences not in training": "wer_new", "CER": "cer", "CER, training clips": "cer_training",
-    "CER, validation clips": "cer_validation", "sentences not in training (%)": "new_sentences",
-    "words not in training (%)": "new_words",
+    "CER, validation clips": "cer_validation",     "words not in training (%)": "new_words",
 }  # fmt: skip
 EXTRA_WORDS = {"Acc": "accuracy"} | s.HOMOPHENES
-NAMES = {"accuracy": "accuracy", "viseme_accuracy": "accuracy of viseme classes", "cer": "CER", "wer": "WER"}
+NAMES = {
+    "accuracy": "accuracy",
+    "viseme_accuracy": "accuracy of viseme classes",
+    "cer": "CER",
+    "wer": "WER",
+    "distance": "distance",
+}
 STATISTICS = {"clips": "clips_{}", "words": "words_{}", "different words": "vocabulary_{}", "speakers": "speakers_{}"}
 
 
@@ -38,7 +43,7 @@ def records_of(parameters: s.Parameters, store: RunStore) -> dict[str, list[Reco
 
 
 def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]:
-    """Every table of the paper with ours beside it, and five that go beyond it ("extra A" to "extra E")."""
+    """Every table of the paper with ours beside it, and seven that go beyond it ("extra A" to "extra G")."""
     records, plan = records_of(parameters, store), trials(parameters)
 
     def rows(place: str) -> dict[str, list[Record]]:
@@ -53,11 +58,13 @@ def tables(parameters: s.Parameters, store: RunStore) -> dict[str, pd.DataFrame]
         "table 6": lambda shown: _beside("6", shown, s.WORDS | s.HOMOPHENES | s.COST),
         "table 7": lambda shown: _beside("7", shown, _sentence_columns(parameters) | PER_UTTERANCE | s.COST),
         "table 7b": lambda shown: decoding(shown[s.TWO_S], store),
-        "extra A": lambda shown: summary(scores(shown, EXTRA_WORDS | s.COST)),
+        "extra A": lambda shown: _with_loss(shown, EXTRA_WORDS | s.COST),
         "extra B": lambda shown: summary(scores(shown, EXTRA_WORDS)),
         "extra C": lambda shown: summary(scores(shown, EXTRA_WORDS | {"best without context": "ceiling"})),
         "extra D": lambda shown: summary(scores(shown, EXTRA_WORDS | s.COST)),
-        "extra E": lambda shown: summary(scores(shown, SENTENCES_SEEN)),
+        "extra E": _sentences_seen,
+        "extra F": lambda shown: _with_loss(shown, EXTRA_WORDS),
+        "extra G": lambda shown: summary(scores(shown, EXTRA_WORDS)),
     }
     return {place: make(rows(place)) for place, make in made.items() if place in plan}
 
@@ -89,6 +96,24 @@ def _both_tasks(rows: Rows, sentence_columns: Mapping[str, str]) -> pd.DataFrame
     ours = report.summarise(lines, by="row").reindex([s.TWO, s.GLOBAL, s.LOCAL])
     paper = report.published("sheng2021", "4")
     return report.beside_published(ours, paper if words else paper.drop(columns=list(s.WORDS)))
+
+
+def _with_loss(rows: Rows, columns: Mapping[str, str]) -> pd.DataFrame:
+    """A table of our own with the mean training loss of the last epoch, which tells who has learned to the end."""
+    lines = scores(rows, columns)
+    lines["last training loss"] = [record.curves["loss"][-1] for of_seeds in rows.values() for record in of_seeds]
+    return summary(lines)
+
+
+def _sentences_seen(rows: Rows) -> pd.DataFrame:
+    """How sentences are read, and how many of the test's clips say one that no training clip says."""
+    made = summary(scores(rows, SENTENCES_SEEN))
+    counted = {name: of_seeds[0].metrics for name, of_seeds in rows.items() if of_seeds}
+    made["clips of sentences not in training"] = [
+        f"{of_row['new_sentences'] * of_row['clips_test'] / 100:,.0f} of {of_row['clips_test']:,.0f}"
+        for of_row in map(counted.__getitem__, made.index)
+    ]
+    return made
 
 
 def _printed(table: str, rows: Rows) -> dict[str, list[Record]]:
@@ -136,6 +161,10 @@ def _sentences(id: str, statement: str, place: str, a: str, b: str, effect: floa
     return _words(id, statement, place, a, b, effect, **{"score": "wer"} | more)
 
 
+def _graphs(id: str, statement: str, place: str, **more) -> Comparison:
+    return Comparison(id, statement, place, s.LOCAL, s.LOCAL, "distance", None, unit="% of the mean distance", **more)
+
+
 CLAIMS = (
     _words("two-streams", "Two streams read words better than the global stream alone.",
            "Table IV", s.TWO, s.GLOBAL, 85.7 - 85.3),
@@ -159,6 +188,13 @@ CLAIMS = (
            "Table VI", s.TWO, s.FLOW, 85.7 - 84.1),
     _words("mt", "…than MT.", "Table VI", s.TWO, s.MT, 85.7 - 61.1),
     _words("was", "…than WAS.", "Table VI", s.TWO, s.WAS, 85.7 - 76.2),
+)  # fmt: skip
+
+GRAPH_CLAIMS = (
+    _graphs("word-specific", "Attention graphs of one viseme class of words are alike, those of different classes are "
+            "not: distance within less distance between, of different speakers.", "Figure 8", sign=-1),
+    _graphs("layer-specific", "Semantic graphs are specific to their layer: distance to other layers less distance to "
+            "the same layer, of trainings with other seeds.", "Figure 7", sign=1),
 )  # fmt: skip
 
 
@@ -188,6 +224,14 @@ def _sentence_claims(parameters: s.Parameters) -> tuple[Comparison, ...]:
     )  # fmt: skip
 
 
+# what a row of extra F is without, or has instead
+LACKING = (
+    ("semantic", "without A^se", s.NO_SEMANTIC), ("attention", "without A^st", s.NO_ATTENTION),
+    ("lmfe", "without local motion", s.NO_LMFE), ("lcfe", "without coordinates", s.NO_LCFE),
+    ("encoding", "without semantic encoding", s.NO_ENCODING), ("contour", "without the contour", s.SPARSE),
+    ("plain", "plain multi-head attention instead", s.ATTENTION), ("no-graph", "no graph at all", s.NO_GRAPH),
+)  # fmt: skip
+
 # What the paper leaves open; answered with intervals, without a verdict.
 QUESTIONS = (
     _words("contours", "Do contours add to appearance? Two streams against the global one, viseme classes.",
@@ -208,6 +252,13 @@ QUESTIONS = (
            "extra C", s.SHUFFLED, s.MAJORITY, None),
     _words("masks", "Does a fine-grained lip mask as a further channel help the global stream?",
            "extra D", s.MASKED, s.GLOBAL, None),
+    *(_words(f"longer-{id}", f"Trained longer, {what}, against the full model.",
+             "extra F", s.longer(row), s.LOCAL_LONGER, None) for id, what, row in LACKING),
+    _words("detected", "Do contours add to appearance where landmarks err as a detector's do? Two streams against the "
+           "global one, viseme classes.",
+           "extra G", s.detected(s.TWO), s.detected(s.GLOBAL), None, score="viseme_accuracy"),
+    _words("detected-local", "What do such landmarks cost the local stream?",
+           "extra G", s.detected(s.LOCAL), s.LOCAL, None),
     _sentences("seen", "What does seeing a sentence change? Two streams against guesses from its length.",
                "extra E", s.TWO_S, s.BLIND, None),
     _sentences("seen-global", "…global stream against guesses.", "extra E", s.GLOBAL_S, s.BLIND, None),
@@ -221,20 +272,21 @@ QUESTIONS = (
     _sentences("tf", "What does the TF block change over the baseline's transformer?",
                "Table VII", s.TF, s.GLOBAL_S, None),
     _sentences("ctc", "Is CTC worse than seq2seq on the same features?", "Table VII", s.CTC, s.GLOBAL_S, None),
+    _graphs("speaker-specific", "Do attention graphs follow the word or the speaker? Distance of one viseme class by "
+            "different speakers less that of different classes by one speaker.", "Figure 8"),
 )  # fmt: skip
 
 
 def claims(parameters: s.Parameters, store: RunStore) -> list[report.Claim]:
     """The paper's claims with our paired effects (bootstrap over seeds and speakers) and verdicts."""
     records, arrays = records_of(parameters, store), Arrays(store)
-    asked = _asked((*CLAIMS, *_sentence_claims(parameters)), parameters)
-    found = [(c, _compare(c, records, arrays), _reads(c, records, arrays)) for c in asked]
-    if parameters.data != "public":  # graphs of words
-        found += [(*graphs(records, arrays), True) for graphs in (_word_specific, _layer_specific)]
     return [
-        claim(c, effect, records, study="sheng2021", parameters=parameters, comparable=reads)
-        for c, effect, reads in found
-    ]
+        claim(
+            c, _compare(c, records, arrays), records,
+            study="sheng2021", parameters=parameters, comparable=_learned(c, records, arrays),
+        )
+        for c in _claimed(parameters)
+    ]  # fmt: skip
 
 
 def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
@@ -247,24 +299,24 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
     ]  # fmt: skip
     asked = _asked((*QUESTIONS, *noise), parameters)
     found = [_compare(c, records, arrays) for c in asked]
-    answered = comparisons.answers(asked, found, "accuracy (WER for sentences), 95 % interval")
-    if parameters.data == "public":
-        return answered
-    speaker, effect = _speaker_or_word(records, arrays)
-    return pd.concat([answered, comparisons.answers([speaker], [effect], answered.columns[0])])
+    return comparisons.answers(asked, found, "accuracy (WER for sentences), 95 % interval")
 
 
 def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> list[str]:
     """What the named claims and questions came to, one line each, in words (HTML) and numbers from the records.
 
-    Claims that are not tested because nobody reads are left out.
+    Claims that are not tested because one of the rows has not learned are left out.
     """
     records, arrays = records_of(parameters, store), Arrays(store)
-    claimed = _asked((*CLAIMS, *_sentence_claims(parameters)), parameters)
-    known = [c for c in claimed if _reads(c, records, arrays)] + _asked(QUESTIONS, parameters)
+    known = [c for c in _claimed(parameters) if _learned(c, records, arrays)] + _asked(QUESTIONS, parameters)
     there = {c.id for c in known}
     asked = [name for name in ids if name in there]
     return told(asked, known, lambda c: _compare(c, records, arrays), NAMES.__getitem__)
+
+
+def _claimed(parameters: s.Parameters) -> list[Comparison]:
+    """The paper's claims that this data source can test."""
+    return _asked((*CLAIMS, *_sentence_claims(parameters), *GRAPH_CLAIMS), parameters)
 
 
 def _asked(those: Sequence[Comparison], parameters: s.Parameters) -> list[Comparison]:
@@ -274,18 +326,26 @@ def _asked(those: Sequence[Comparison], parameters: s.Parameters) -> list[Compar
     return [c for c in those if {c.a, c.b} <= rows]
 
 
-def _reads(c: Comparison, records: Rows, arrays: Arrays) -> bool:
-    """Whether one of the two rows reads sentences better than who guesses; a claim on two that do not says nothing.
+def _learned(c: Comparison, records: Rows, arrays: Arrays) -> bool:
+    """Whether both rows have learned: with every seed they beat the trivial row by an interval over speakers.
 
-    Always true of words, whose chance is known, and where nobody has guessed.
+    That is always the same word, or sentences guessed from their length. Where nobody guessed all count as learned.
     """
-    if s.BLIND not in records or c.score not in ("wer", "cer"):
-        return True
-    over_guesses = [_compare(replace(c, a=row, b=s.BLIND), records, arrays) for row in (c.a, c.b)]
-    return any(effect is not None and effect.high < 0 for effect in over_guesses)
+    trivial, score, sign = (s.BLIND, "wer", -1) if c.score in ("wer", "cer") else (s.MAJORITY, "accuracy", 1)
+    guessed = records.get(trivial, [])
+
+    def beats(record: Record) -> bool:
+        floor = [r for r in guessed if r.trial.seed == record.trial.seed] or guessed
+        both = (arrays([one], ARRAY_OF[score]) for one in (record, floor[0]))
+        found = paired_bootstrap(*both, score_of(score), groups=arrays([record], "speakers")[0])
+        return min(sign * found.low, sign * found.high) > 0
+
+    return not guessed or all(beats(record) for row in (c.a, c.b) for record in records.get(row, []))
 
 
 def _compare(c: Comparison, records: Rows, arrays: Arrays) -> Interval | None:
+    if c.id in OF_GRAPHS:
+        return OF_GRAPHS[c.id](records, arrays)
     return compare(c, records, arrays, score_of(c.score), groups="speakers")
 
 
@@ -302,37 +362,19 @@ def _distances(records: Rows, arrays: Arrays, columns: tuple[int, int]) -> Inter
     return paired_bootstrap(100 * apart[:, there, 0], 100 * apart[:, there, 1], groups=speakers)
 
 
-def _word_specific(records: Rows, arrays: Arrays) -> tuple[Comparison, Interval | None]:
-    """Figure 8: graphs of one word by different speakers are closer than those of different words."""
-    c = _words("word-specific", "Attention graphs of one word are alike, those of different words are not: distance "
-               "within less distance between, of different speakers.", "Figure 8", s.LOCAL, s.LOCAL, None,
-               sign=-1, unit="% of the mean distance")  # fmt: skip
-    return c, _distances(records, arrays, (0, 2))
-
-
-def _speaker_or_word(records: Rows, arrays: Arrays) -> tuple[Comparison, Interval | None]:
-    c = _words("speaker-specific", "Do attention graphs follow the word or the speaker? Distance of one word by "
-               "different speakers less that of different words by one speaker.", "Figure 8", s.LOCAL, s.LOCAL, None,
-               unit="% of the mean distance")  # fmt: skip
-    return c, _distances(records, arrays, (0, 1))
-
-
-def _layer_specific(records: Rows, arrays: Arrays) -> tuple[Comparison, Interval | None]:
-    """Figure 7: a layer's semantic graph is closer to the same layer's of other seeds than to other layers'.
+def _between_layers(records: Rows, arrays: Arrays) -> Interval | None:
+    """How much farther a layer's semantic graph is from other layers' than from the same layer's, of other seeds.
 
     Distances between graphs of norm 1, averaged over their subgraphs, whose order means nothing; one item is one layer,
     and fewer than four layers give no interval.
     """
-    c = _words("layer-specific", "Semantic graphs are specific to their layer: distance to other layers less distance "
-               "to the same layer, of trainings with other seeds.", "Figure 7", s.LOCAL, s.LOCAL, None,
-               sign=1, unit="% of the mean distance")  # fmt: skip
     of_seeds = records.get(s.LOCAL, [])
     if len(of_seeds) < 2:
-        return c, None
+        return None
     graphs = arrays(of_seeds, "semantic").astype(np.float64)  # (seeds, layers, K, K)
     seeds, layers = graphs.shape[:2]
     if layers < 4:
-        return c, None
+        return None
     flat = graphs.reshape(seeds, layers, -1)
     flat /= np.linalg.norm(flat, axis=-1, keepdims=True)  # layers of unlike norm would be far apart whatever they show
     apart = np.linalg.norm(flat[:, :, None, None] - flat[None, None], axis=-1)  # (seeds, layers, seeds, layers)
@@ -341,7 +383,15 @@ def _layer_specific(records: Rows, arrays: Arrays) -> tuple[Comparison, Interval
     apart = 100 * apart / apart[np.broadcast_to(other_seed, apart.shape)].mean()
     same = (apart * (other_seed & same_layer)).sum((2, 3)) / (seeds - 1)
     different = (apart * (other_seed & ~same_layer)).sum((2, 3)) / ((seeds - 1) * max(layers - 1, 1))
-    return c, paired_bootstrap(different, same)
+    return paired_bootstrap(different, same)
+
+
+# effects that are no difference of two rows' scores
+OF_GRAPHS = {
+    "word-specific": partial(_distances, columns=(0, 2)),
+    "speaker-specific": partial(_distances, columns=(0, 1)),
+    "layer-specific": _between_layers,
+}
 
 
 # --- homophenes ----------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def read_words(p: Mapping, seed: int, context: Context) -> Outcome:
 
 def fitted_reader(p: Mapping, seed: int, context: Context) -> tuple[Reader, dict]:
     """A trained network of the word task with its curves, trained once for all trials that need it."""
-    choices = {name: p[name] for name in ("network", "shuffled", "longer", *local_stream()) if name in p}
+    choices = {name: p[name] for name in ("network", "shuffled", "longer", "tracker", *local_stream()) if name in p}
 
     def build() -> Reader:
         classes = len(clips_of.word_sets(p, context.data_root)[0].vocabulary)
@@ -96,7 +96,7 @@ def fitted_reader(p: Mapping, seed: int, context: Context) -> tuple[Reader, dict
 
 
 def _without_choices(p: Mapping) -> dict:
-    return {name: p[name] for name in (*WORD_SPEC, "data")}
+    return {name: p[name] for name in (*WORD_SPEC, "data", "tracker") if name in p}
 
 
 def _word_loss(logits: Tensor, batch: Mapping[str, Tensor], *, smoothing: float) -> Tensor:
