@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from reprolib import report, studies
+from reprolib.datasets.characters import ENGLISH, Tokeniser
+from reprolib.datasets.speech import gathered
 from reprolib.errors import UserError
 from reprolib.records import Arrays
 from reprolib.studies.sheng2021 import (
@@ -160,6 +162,9 @@ def test_greys_are_normalised_by_the_training_sets_own_frames():
     p = smoke_trial(settings.GLOBAL).params
     training = data.word_sets(p, None)[0]
     views = data.Views(training, crop=32)
+    valid = np.concatenate([f[:n] for f, n in zip(training.frames, training.lengths, strict=True)])
+    assert views.mean == valid.mean()
+    assert np.float32(views.deviation) == np.float32(valid.std())
     frames = views(training, ("frames",))["frames"]
     assert frames.mean().item() == pytest.approx(0, abs=1e-4)
     assert frames.std().item() == pytest.approx(1, abs=1e-3)
@@ -181,6 +186,21 @@ def test_flow_finds_a_shift():
     assert flow.shape == (1, 2, 2, 40, 40)
     assert np.median(flow[0, 0, 0, 8:-8, 8:-8]) == pytest.approx(2, abs=0.5)
     np.testing.assert_array_equal(flow[:, :, 0], flow[:, :, 1])
+
+
+def test_training_clips_that_cannot_be_learned_are_left_out_and_counted():
+    def clips(*texts):
+        return gathered(
+            [(np.zeros((4, 2, 2), np.uint8), np.zeros((4, 68, 2)))] * len(texts),
+            texts=texts, speakers=texts, names=texts, fps=25,
+        )  # fmt: skip
+
+    tokens, good = Tokeniser(ENGLISH), clips("ABAB", "BEE")
+    assert sentences.learnable(good, tokens, ctc=True) is good
+    with pytest.warns(UserWarning, match="1 of 2 training clips"):
+        assert sentences.learnable(clips("É", "TOO LONG"), tokens, ctc=False).texts == ("TOO LONG",)
+    with pytest.warns(UserWarning, match="2 of 3 training clips"):
+        assert sentences.learnable(clips("ABAB", "BEES", "TOO LONG"), tokens, ctc=True).texts == ("ABAB",)
 
 
 # --- training --------------------------------------------------------------------------------------------
@@ -482,6 +502,12 @@ def test_operations_are_those_of_a_count_by_hand():
     by_hand = frames * (4 * width * width + 2 * width * ffn) + 2 * frames * frames * width
     assert networks.operations(layer, [torch.zeros(1, frames, width)]) == by_hand
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="cuDNN is what would hide them")
+def test_operations_of_recurrent_layers_count_on_a_gpu_too():
+    layer, seen = torch.nn.LSTM(8, 16, batch_first=True), torch.zeros(1, 5, 8)
+    assert networks.operations(layer.cuda(), [seen.cuda()]) == networks.operations(layer.cpu(), [seen]) > 0
 
 
 def test_a_back_end_gets_features_of_mean_0_and_deviation_1():
