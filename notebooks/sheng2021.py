@@ -221,7 +221,7 @@ shown.table("table 7b", "The best hypothesis after each step of the beam search.
 # | D12 | dropout 0.1, label smoothing of a size not given | 0.1 in the public base code of sentences, 0.2 in that of MS-TCN | dropout 0.1, but 0.2 in MS-TCN, 0.5 in MT and none in other rivals; smoothing 0.1, at `cpu` none for words |
 # | D13 | CER, WER: pooled or mean over utterances? | public codes do either | pooled; the other beside it |
 # | D14 | the beam's step 12 turns WE into THEY and back | a beam may | shown as it is |
-# | D15 | training of front ends on words, then sentences | talking faces have no word timings | front ends learn from synthetic words there |
+# | D15 | training of front ends on words, then sentences | talking faces have no word timings; GRID comes without LRW | front ends learn from synthetic words there |
 # | D16 | curriculum of 1 to 37 words | our sentences are short: two or three words, real ones one to five | by number of words, as far as they go |
 # | D17 | crops mirrored and moved, labels smoothed | at `cpu` nothing is learned with them in time | `cpu`: neither, for words |
 # | D18 | coordinates and encoding start alike | a mouth moves by hundredths of a face, an embedding has deviation 1 | ×10, ×0.1 at the start |

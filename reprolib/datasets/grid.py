@@ -25,6 +25,7 @@ SLOTS = (
     {"a": "again", "n": "now", "p": "please", "s": "soon"},
 )
 PAUSES = ("sil", "sp")
+FOLDERS = ("grid", "GRID")
 
 
 def load(root: Path, *, size: int, count: int | None = None, seed: int = 0, progress: bool = True) -> SpeechSet:
@@ -98,7 +99,7 @@ def _speaker(path: Path, folder: Path) -> str | None:
 
 def _folder(root: Path) -> Path:
     root = Path(root)
-    for folder in (root / "grid", root / "GRID", root):
+    for folder in (*(root / name for name in FOLDERS), root):
         if folder.is_dir() and next(folder.rglob("*.mpg"), None):
             return folder
     raise UserError(

@@ -18,6 +18,7 @@ from reprolib.errors import UserError
 PARTS = ("train", "val", "test")
 FRAMES = 29
 FOLDER = "lipread_mp4"
+FOLDERS = ("lrw", FOLDER)
 
 
 def load(

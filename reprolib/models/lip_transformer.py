@@ -201,14 +201,18 @@ def initialise(model: nn.Module) -> None:
 # --- CTC -----------------------------------------------------------------------------------------------
 
 
+def frames_needed(text: Sequence) -> int:
+    """How many frames CTC needs for a text: its characters, and a blank between adjacent repeats."""
+    return len(text) + sum(a == b for a, b in itertools.pairwise(text))
+
+
 def ctc_loss(logits: Tensor, lengths: Tensor, texts: Sequence[Sequence[int]]) -> Tensor:
     """Mean over clips of −log p(text) / length, from logits (N, T, tokens + 1) and texts as tokens without EOS.
 
     UserError for a clip with fewer frames than its text has characters and adjacent repeats: no path spells it.
     """
     for clip, (frames, text) in enumerate(zip(lengths.tolist(), texts, strict=True)):
-        needed = len(text) + sum(a == b for a, b in itertools.pairwise(text))
-        if frames < needed:
+        if frames < (needed := frames_needed(text)):
             raise UserError(
                 f"expected at least {needed} frames for the {len(text)} characters of clip {clip} (repeats need a "
                 f"blank between them), found {frames}; leave the clip out or raise the frame rate"

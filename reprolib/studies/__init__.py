@@ -44,10 +44,14 @@ def needed(study: ModuleType, parameters: StudyParameters) -> list[Trial]:
 def check_datasets(data_root: Path, datasets: Mapping[str, ModuleType]) -> list[str]:
     """What of a study's datasets (folder → loader with `check`) lies under `data_root`, line by line.
 
-    UserError where none is there, or one is incomplete.
+    A loader that takes its dataset under other names, too, has them all as `FOLDERS`. UserError where none is there,
+    or one is incomplete.
     """
     found = [
-        line for name, module in datasets.items() if (data_root / name).is_dir() for line in module.check(data_root)
+        line
+        for name, module in datasets.items()
+        if any((data_root / folder).is_dir() for folder in getattr(module, "FOLDERS", (name,)))
+        for line in module.check(data_root)
     ]
     if not found:
         raise UserError(

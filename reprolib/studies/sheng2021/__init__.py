@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reprolib.datasets import grid, lrs2, lrs3, lrw, talkingfaces
+from reprolib.datasets import grid, lrs2, lrs3, lrw, talking_speech
 from reprolib.studies import check_datasets
 from reprolib.studies.sheng2021.facts import fidelity
 from reprolib.studies.sheng2021.plan import trials
@@ -31,5 +31,5 @@ REFERENCE = "C. Sheng, X. Zhu, H. Xu, M. Pietikäinen, L. Liu, IEEE Transactions
 def check_data(data_root: Path) -> list[str]:
     """What of this study's datasets lies under `data_root`; UserError where a dataset is there but incomplete."""
     return check_datasets(
-        data_root, {"talkingfaces": talkingfaces, "lrw": lrw, "lrs2": lrs2, "lrs3": lrs3, "grid": grid}
+        data_root, {"talkingfaces": talking_speech, "lrw": lrw, "lrs2": lrs2, "lrs3": lrs3, "grid": grid}
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -36,11 +36,15 @@ LIPS = ROOT / "results" / "weights" / "lips.pt"
 def word_sets(p: Mapping, data_root: Path | None) -> list[SpeechSet]:
     """Training, validation and test clips of single words; no speaker is in two of them.
 
-    With data "public", whose clips are sentences without word timings, they are synthetic. "tracker": how far synthetic
-    landmarks err, where a row says so; clips are aligned without this error.
+    "tracker": how far synthetic landmarks err, where a row says so; clips are aligned without this error.
     """
     sizes = (p[name] for name in ("vocabulary", "clips", "speakers", "frames", "size"))
-    return _word_sets(p["data"], data_root, *sizes, p.get("tracker", synthetic_speech.TRACKER))
+    return _word_sets(words_from(p), data_root, *sizes, p.get("tracker", synthetic_speech.TRACKER))
+
+
+def words_from(p: Mapping) -> str:
+    """Where words come from: "paper" is LRW; "synthetic" also for sentences of `public` and GRID, which have none."""
+    return "paper" if p["data"] == "paper" and p.get("set") != "grid" else "synthetic"
 
 
 @lru_cache(maxsize=2)
@@ -96,13 +100,21 @@ def _sentence_sets(
 
 
 def _official(name: str, data_root: Path, count: int, size: int) -> list[SpeechSet]:
-    """Official parts of LRS2 or LRS3; LRS3 has none for validation, which gets some of the talks for training."""
+    """Official parts of LRS2 or LRS3; LRS3 has none for validation, which gets some of the talks for training.
+
+    Where a part has fewer clips than are asked for, it is taken whole.
+    """
     training, validation, test = (round(share * count) for share in s.SPLIT)
-    load = partial({"lrs2": lrs2, "lrs3": lrs3}[name].load, data_root, most_words=max(s.CURRICULUM), size=size)
+    corpus, most_words = {"lrs2": lrs2, "lrs3": lrs3}[name], max(s.CURRICULUM)
+
+    def load(part: str, count: int) -> SpeechSet:
+        there = len(lrs2.at_most(corpus.utterances(data_root, part), most_words))
+        return corpus.load(data_root, part=part, count=min(count, there), most_words=most_words, size=size)
+
     if name == "lrs2":
-        return [load(part=part, count=n) for part, n in zip(OFFICIAL, (training, validation, test), strict=True)]
-    talks = load(part="trainval", count=training + validation)
-    return [*split_by_speaker(talks, parts=s.SPLIT[:2], seed=SEED), load(part="test", count=test)]
+        return [load(part, n) for part, n in zip(OFFICIAL, (training, validation, test), strict=True)]
+    talks = load("trainval", training + validation)
+    return [*split_by_speaker(talks, parts=s.SPLIT[:2], seed=SEED), load("test", test)]
 
 
 def synthetic_sentences(count: int, *, longest: int, speakers: int, size: int) -> SpeechSet:
@@ -149,8 +161,12 @@ class Views:
 
     def __init__(self, training: SpeechSet, *, crop: int) -> None:
         self.crop = crop
-        seen = training.frames[_valid(training)]
-        self.mean, self.deviation = float(seen.mean()), max(float(seen.std()), 1.0)
+        # clip by clip: what numpy does to all pixels at once takes eight times their memory
+        clips = zip(training.frames, training.lengths, strict=True)
+        counts = sum(np.bincount(frames[:length].ravel(), minlength=256) for frames, length in clips)
+        greys = np.arange(256)
+        self.mean = float(counts @ greys / counts.sum())
+        self.deviation = max(float(np.sqrt(counts @ (greys - self.mean) ** 2 / counts.sum())), 1.0)
 
     def __call__(
         self, clips: SpeechSet, names: Sequence[str], *, noise: float = 0.0, seed: int = 0
@@ -193,11 +209,6 @@ def optical_flow(crops: np.ndarray) -> np.ndarray:
             flow[i, :, t] = found.transpose(2, 0, 1)
     flow[:, :, -1] = flow[:, :, max(frames - 2, 0)]
     return flow
-
-
-def _valid(clips: SpeechSet) -> np.ndarray:
-    """Frames that belong to their clip: bool (N, T)."""
-    return np.arange(clips.frames.shape[1])[None] < clips.lengths[:, None]
 
 
 def viseme_classes_of(vocabulary: Sequence[str]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -195,7 +196,8 @@ def build_back_end(p: Mapping, channels: int, outputs: int) -> nn.Module:
 @torch.no_grad()
 def operations(model: nn.Module, inputs: Sequence[Tensor]) -> int:
     """Multiply-accumulate operations of one forward pass in evaluation mode: products of matrices and convolutions."""
-    # fused recurrent layers, fused attention and the encoder's fast path would hide their products
+    # fused recurrent layers, of cuDNN too, fused attention and the encoder's fast path would hide their products
+    model, inputs = copy.deepcopy(model).cpu(), [tensor.cpu() for tensor in inputs]
     quiet, unfused = warnings.catch_warnings(action="ignore"), torch.backends.mkldnn.flags(enabled=False)
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

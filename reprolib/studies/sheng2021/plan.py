@@ -13,8 +13,8 @@ from reprolib.trials import Trial
 def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
     """Table or figure → the trials it needs; those that `parameters.tables` leaves out are absent.
 
-    The real clips of `public` are sentences without word timings: words are not asked for there, and front ends
-    learn from synthetic words.
+    The real clips of `public` and of GRID come without LRW: words are not asked for there, and front ends learn from
+    synthetic words.
     """
     scale = s.SCALES[parameters.profile]
     common = {"profile": parameters.profile, "data": parameters.data, **asdict(scale.words)}
@@ -60,11 +60,12 @@ def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:
         "figure 9": of(s.TWO_S),
         "extra E": of(s.BLIND, *three_s, s.WHOLE),
     }
-    if parameters.data == "public":
+    if parameters.data == "public" or of_sentences.get("set") == "grid":
         plan |= {"table 3": of(s.GLOBAL_S), "table 4": of(*three_s)}
-        del plan["table 7b"], plan["figure 9"]  # what real people said is shown nowhere
     else:
         plan |= words
+    if parameters.data != "synthetic":
+        del plan["table 7b"], plan["figure 9"]  # what real people said is shown nowhere
     if parameters.data == "synthetic":  # real landmarks are a detector's already
         plan["extra G"] = of(*map(s.detected, s.DETECTED), *s.DETECTED)
     return select({place: plan[place] for place in sorted(plan, key=_order)}, parameters.tables)

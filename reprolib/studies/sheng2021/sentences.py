@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -15,7 +16,7 @@ from reprolib.datasets.characters import ENGLISH, IGNORED, Tokeniser
 from reprolib.datasets.people import numbered
 from reprolib.datasets.speech import SpeechSet
 from reprolib.models.beam_search import beam_search
-from reprolib.models.lip_transformer import ctc_loss, ctc_prefix_beam
+from reprolib.models.lip_transformer import ctc_loss, ctc_prefix_beam, frames_needed
 from reprolib.studies.sheng2021 import data as clips_of
 from reprolib.studies.sheng2021 import settings as s
 from reprolib.studies.sheng2021.data import Views
@@ -24,11 +25,11 @@ from reprolib.studies.sheng2021.plan import local_stream, words
 from reprolib.studies.sheng2021.scores import rates, score_of, sentence_metrics
 from reprolib.studies.sheng2021.words import (
     BATCH,
-    WORD_SPEC,
     augmented,
     cost_of,
     fitted_reader,
     statistics_of,
+    without_choices,
 )
 from reprolib.text_metrics import character_edits, word_edits
 from reprolib.training import DecaySchedule, make_fabric, train, warmup_rate
@@ -44,7 +45,8 @@ def read_sentences(p: Mapping, seed: int, context: Context) -> Outcome:
     """A back end on the front end that its row names, and its error rates (Sec. IV-B)."""
     training, validation, test = sets = clips_of.sentence_sets(p, context.data_root)
     tokens = tokeniser_of([text for clips in sets for text in clips.texts], p)
-    front, _ = fitted_reader({name: p[name] for name in (*WORD_SPEC, "data")} | front_of(p["streams"]), seed, context)
+    training = learnable(training, tokens, ctc=p["network"] == "ctc")
+    front, _ = fitted_reader(without_choices(p) | front_of(p["streams"]), seed, context)
     names = INPUTS[front_of(p["streams"])["network"]]
     views = Views(training, crop=p["crop"])
     seen = views(training, names)
@@ -76,6 +78,23 @@ def front_of(streams: str) -> dict:
 def tokeniser_of(texts: Sequence[str], p: Mapping) -> Tokeniser:
     """The paper's 39 outputs; for the Arabic of the real clips, the characters of the corpus."""
     return Tokeniser.fitted(texts) if p["data"] == "public" else Tokeniser(ENGLISH)
+
+
+def learnable(training: SpeechSet, tokens: Tokeniser, *, ctc: bool) -> SpeechSet:
+    """Clips whose characters `tokens` has and, for CTC, which have frames enough; a warning counts the others."""
+    kept = [
+        i
+        for i, (text, frames) in enumerate(zip(training.texts, training.lengths.tolist(), strict=True))
+        if set(text) <= set(tokens.characters) and (not ctc or frames >= frames_needed(text))
+    ]
+    if len(kept) == len(training):
+        return training
+    left_out = len(training) - len(kept)
+    warnings.warn(
+        f"{left_out} of {len(training)} training clips have unknown characters or too few frames and are left out",
+        stacklevel=2,
+    )
+    return training.subset(kept)
 
 
 # --- training ----------------------------------------------------------------------------------------

@@ -58,8 +58,8 @@ def fitted_reader(p: Mapping, seed: int, context: Context) -> tuple[Reader, dict
         if p["network"] != "two":
             return build_reader(p, classes)
         # both streams start from their own training (Sec. IV-B)
-        whole, _ = fitted_reader({**_without_choices(p), **words("global")}, seed, context)
-        local, _ = fitted_reader({**_without_choices(p), **words("local", **local_stream())}, seed, context)
+        whole, _ = fitted_reader({**without_choices(p), **words("global")}, seed, context)
+        local, _ = fitted_reader({**without_choices(p), **words("local", **local_stream())}, seed, context)
         torch.manual_seed(seed)  # whether they came from checkpoints must not matter
         joint = build_reader(p, classes)
         joint.network.global_stream.load_state_dict(whole.network.global_stream.state_dict())
@@ -90,13 +90,14 @@ def fitted_reader(p: Mapping, seed: int, context: Context) -> tuple[Reader, dict
         )  # fmt: skip
 
     spec = {name: p[name] for name in WORD_SPEC} | choices | {"seed": seed, "recipe": s.RECIPE}
-    spec["data"] = "paper" if p["data"] == "paper" else "synthetic"
+    spec["data"] = clips_of.words_from(p)
     reader, curves = fitted_once("sheng2021", spec, build, fit, context)
     return reader.eval(), curves
 
 
-def _without_choices(p: Mapping) -> dict:
-    return {name: p[name] for name in (*WORD_SPEC, "data", "tracker") if name in p}
+def without_choices(p: Mapping) -> dict:
+    """What all front ends of a row share."""
+    return {name: p[name] for name in (*WORD_SPEC, "data", "set", "tracker") if name in p}
 
 
 def _word_loss(logits: Tensor, batch: Mapping[str, Tensor], *, smoothing: float) -> Tensor:
