@@ -269,6 +269,10 @@ def run(
         _check_data_root(missing, context.data_root)
         for study in sorted({trial.study for trial in missing}):
             store.check_writable(study)
+        if progress:
+            where = context.device if executor is None else f"{context.device}, on the executor's machines"
+            print(f"Device of {len(missing)} trials: {where}.", file=sys.stderr)
+            _warn_of_slow_device(missing, context.device)
         job = _Job(execute, store, context, environment())
         if executor is not None:
             finished = _in_executor(job, missing, executor)
@@ -303,6 +307,16 @@ def resolve_workers(workers: int, device: str) -> int:
     if workers < 0:
         raise UserError(f"The number of workers should be 0 (automatic) or more, but {workers} was given.")
     return workers or (4 if device == "cuda" else joblib.cpu_count())
+
+
+def _warn_of_slow_device(trials: Sequence[Trial], device: str) -> None:
+    """A line where trials at the papers' sizes run on the CPU: it may be wanted, or a driver may be missing."""
+    if device == "cpu" and any(trial.params.get("profile") == "gpu" for trial in trials):
+        print(
+            "Warning: profile 'gpu' runs on the CPU, where it is very slow. To use a GPU, its driver (see nvidia-smi) "
+            f"must be new enough for the CUDA of this PyTorch: {torch.version.cuda or 'none, so install another'}.",
+            file=sys.stderr,
+        )
 
 
 def set_seeds(seed: int, device: str) -> None:

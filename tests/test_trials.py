@@ -152,7 +152,9 @@ def test_a_failure_is_recorded_and_tried_again_while_the_others_go_on(tmp_path, 
     store, wanted = RunStore(tmp_path), [trial("bad", failure="two\nlines"), trial("good")]
     bad, good = run(wanted, learn, store, CPU)
     assert (bad.failure, good.failure) == ("RuntimeError: two", None)
-    assert "Trial 'bad' (seed 0) failed: RuntimeError: two" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert shown.startswith("Device of 2 trials: cpu.\n")
+    assert "Trial 'bad' (seed 0) failed: RuntimeError: two" in shown
     note = tmp_path / "failures" / "fake" / f"{wanted[0].key}.json"
     assert 'raise RuntimeError(trial.params["failure"])' in json.loads(note.read_text())["traceback"]
     assert store.records("fake") == [good]
