@@ -1,6 +1,7 @@
 """A trial is a pure function of its specification; its record is all that a reader ever sees of it."""
 
 import dataclasses
+import gc
 import hashlib
 import io
 import json
@@ -396,6 +397,10 @@ class _Job:
         except Exception as error:
             cost = self.cost(time.perf_counter() - start)
             return self.fail(trial, error, cost)
+        finally:
+            if cuda:  # what this process keeps for itself, the others on the device lack
+                gc.collect()  # an optimiser and its model hold each other
+                torch.cuda.empty_cache()
 
     def cost(self, seconds: float) -> dict[str, Any]:
         if self.context.device == "cuda":
@@ -416,6 +421,8 @@ class _Job:
             failure = str(error)
         elif isinstance(error, BrokenExecutor):
             failure = "The process of this trial died, most likely for lack of memory; try fewer workers."
+        elif isinstance(error, torch.OutOfMemoryError):
+            failure = "The GPU had no memory left for this trial; try fewer workers."
         else:
             failure = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         trace = "".join(traceback.format_exception(error))

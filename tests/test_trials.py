@@ -133,6 +133,38 @@ def test_a_trial_that_kills_its_process_takes_no_other_along(in_two_workers):
     assert [store.get(t) is not None for t in wanted] == [True, True, False, False]
 
 
+# --- on a GPU, which the tests do not have
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU in name: trials "on" it are computed on the CPU; the calls on its memory, in order."""
+    calls = []
+    for name in ("init", "reset_peak_memory_stats", "synchronize", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, functools.partial(calls.append, name))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2**20)
+    yield calls
+    trials_module.set_seeds(0, "cpu")
+
+
+def test_a_gpu_gets_its_memory_back_after_every_trial_also_a_failed_one(tmp_path, gpu):
+    wanted = [trial("good"), trial("bad", failure="a bug")]
+    run(wanted, learn, RunStore(tmp_path), Context("cuda"), workers=1, progress=False)
+    assert gpu == ["init", "reset_peak_memory_stats", "synchronize", "empty_cache"] + [
+        "init", "reset_peak_memory_stats", "empty_cache"
+    ]  # fmt: skip
+
+
+def test_a_full_gpu_is_told_with_the_way_out(tmp_path, gpu):
+    def execute(trial, context):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    (record,) = run([trial()], execute, RunStore(tmp_path), Context("cuda"), workers=1, progress=False)
+    assert record.failure == "The GPU had no memory left for this trial; try fewer workers."
+
+
 # --- what is run
 
 
