@@ -321,13 +321,16 @@ def _warn_of_slow_device(trials: Sequence[Trial], device: str) -> None:
 
 
 def set_seeds(seed: int, device: str) -> None:
-    """Make what follows here a function of the seed: bit for bit on the CPU, as far as can be on a GPU."""
+    """Make what follows here a function of the seed: bit for bit on the CPU, up to the order of sums on a GPU."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 (libraries draw from the global generator)
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     torch.backends.cudnn.benchmark = False
-    torch.set_deterministic_debug_mode("warn")  # = use_deterministic_algorithms(True, warn_only=True), sans Inductor
+    torch.backends.cudnn.deterministic = True
+    # On a GPU the mode would replace interpolation, padding and pooling by slow ones, and compile RoIAlign with Triton.
+    # "warn" = use_deterministic_algorithms(True, warn_only=True), without loading Inductor
+    torch.set_deterministic_debug_mode("warn" if device == "cpu" else "default")
     if device == "cpu":
         torch.set_num_threads(1)  # sums depend on how they are split over threads
 

@@ -138,7 +138,7 @@ def test_a_trial_that_kills_its_process_takes_no_other_along(in_two_workers):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A GPU in name: trials "on" it are computed on the CPU; the calls on its memory, in order."""
+    """A GPU in name alone: what was called of it, in order."""
     calls = []
     for name in ("init", "reset_peak_memory_stats", "synchronize", "empty_cache"):
         monkeypatch.setattr(torch.cuda, name, functools.partial(calls.append, name))
@@ -150,11 +150,20 @@ def gpu(monkeypatch):
 
 
 def test_a_gpu_gets_its_memory_back_after_every_trial_also_a_failed_one(tmp_path, gpu):
-    wanted = [trial("good"), trial("bad", failure="a bug")]
-    run(wanted, learn, RunStore(tmp_path), Context("cuda"), workers=1, progress=False)
-    assert gpu == ["init", "reset_peak_memory_stats", "synchronize", "empty_cache"] + [
-        "init", "reset_peak_memory_stats", "empty_cache"
-    ]  # fmt: skip
+    def execute(trial, context):
+        return Outcome({"width": 1 / trial.params["width"]})
+
+    run([trial(width=1), trial(width=0)], execute, RunStore(tmp_path), Context("cuda"), workers=1, progress=False)
+    good = ["init", "reset_peak_memory_stats", "synchronize", "empty_cache"]
+    assert gpu == [*good, "init", "reset_peak_memory_stats", "empty_cache"]
+
+
+def test_only_the_cpu_pays_for_algorithms_that_repeat_bit_for_bit():
+    for device, repeats in (("cuda", False), ("cpu", True)):
+        trials_module.set_seeds(0, device)
+        assert torch.are_deterministic_algorithms_enabled() == repeats
+        assert torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.benchmark
 
 
 def test_a_full_gpu_is_told_with_the_way_out(tmp_path, gpu):
