@@ -44,7 +44,7 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(help="Trials at a time; 0 = automatic.")] = 0,
     tables: Annotated[str, typer.Option(help='Such as "1,4,figure 3"; all when left out.')] = "",
-    gpus: Annotated[int, typer.Option(help="Spread the trials over so many GPUs (extra `cluster`).")] = 0,
+    gpus: Annotated[int, typer.Option(min=0, help="Spread the trials over so many GPUs (extra `cluster`).")] = 0,
 ) -> None:
     """Run the trials that are missing and print the study's tables, published numbers beside ours."""
     module = studies.load(study)
@@ -53,7 +53,7 @@ def run(
         data=data,
         data_root=data_root,
         seeds=seeds,
-        device=device,
+        device="cuda" if gpus and device == "auto" else device,
         workers=workers,
         tables=[name.strip() for name in tables.split(",") if name.strip()],
     )
@@ -61,8 +61,10 @@ def run(
     trials = studies.needed(module, parameters)
     reused = sum(store.get(trial) is not None for trial in trials)
     if gpus:
+        if device == "cpu":
+            raise UserError(f"--gpus {gpus} needs device 'cuda', but 'cpu' was given; leave one of the two out.")
         # As many workers on each GPU as one GPU would get.
-        ids = [str(gpu) for gpu in range(gpus) for _ in range(resolve_workers(workers, "cuda"))]
+        ids = [gpu for gpu in cluster.gpus_here(gpus) for _ in range(resolve_workers(workers, "cuda"))]
         spread = cluster.over_gpus(cluster.configuration(accelerators=ids, folder=paths.CACHE / "parsl"))
     else:
         spread = nullcontext()

@@ -9,11 +9,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from reprolib.errors import UserError
 
 if TYPE_CHECKING:
     from parsl.config import Config
     from parsl.providers.base import ExecutionProvider
+
+
+def gpus_here(count: int) -> list[str]:
+    """Names of the first `count` GPUs that this process may use, for `configuration`; UserError where there are fewer.
+
+    With a CUDA_VISIBLE_DEVICES of its own, they are the first of those.
+    """
+    found = torch.cuda.device_count()
+    if count > found:
+        raise UserError(
+            f"{count} GPUs were asked for, but PyTorch finds {found} on this machine; "
+            "ask for as many as there are, or see with nvidia-smi and CUDA_VISIBLE_DEVICES what hides the others."
+        )
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[:count] if visible else [str(gpu) for gpu in range(count)]
 
 
 def configuration(

@@ -1,6 +1,7 @@
 """A trial is a pure function of its specification; its record is all that a reader ever sees of it."""
 
 import dataclasses
+import gc
 import hashlib
 import io
 import json
@@ -269,6 +270,10 @@ def run(
         _check_data_root(missing, context.data_root)
         for study in sorted({trial.study for trial in missing}):
             store.check_writable(study)
+        if progress:
+            where = context.device if executor is None else f"{context.device}, on the executor's machines"
+            print(f"Device of {len(missing)} trials: {where}.", file=sys.stderr)
+            _warn_of_slow_device(missing, context.device)
         job = _Job(execute, store, context, environment())
         if executor is not None:
             finished = _in_executor(job, missing, executor)
@@ -305,14 +310,27 @@ def resolve_workers(workers: int, device: str) -> int:
     return workers or (4 if device == "cuda" else joblib.cpu_count())
 
 
+def _warn_of_slow_device(trials: Sequence[Trial], device: str) -> None:
+    """A line where trials at the papers' sizes run on the CPU: it may be wanted, or a driver may be missing."""
+    if device == "cpu" and any(trial.params.get("profile") == "gpu" for trial in trials):
+        print(
+            "Warning: profile 'gpu' runs on the CPU, where it is very slow. To use a GPU, its driver (see nvidia-smi) "
+            f"must be new enough for the CUDA of this PyTorch: {torch.version.cuda or 'none, so install another'}.",
+            file=sys.stderr,
+        )
+
+
 def set_seeds(seed: int, device: str) -> None:
-    """Make what follows here a function of the seed: bit for bit on the CPU, as far as can be on a GPU."""
+    """Make what follows here a function of the seed: bit for bit on the CPU, up to the order of sums on a GPU."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 (libraries draw from the global generator)
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     torch.backends.cudnn.benchmark = False
-    torch.set_deterministic_debug_mode("warn")  # = use_deterministic_algorithms(True, warn_only=True), sans Inductor
+    torch.backends.cudnn.deterministic = True
+    # On a GPU the mode would replace interpolation, padding and pooling by slow ones, and compile RoIAlign with Triton.
+    # "warn" = use_deterministic_algorithms(True, warn_only=True), without loading Inductor
+    torch.set_deterministic_debug_mode("warn" if device == "cpu" else "default")
     if device == "cpu":
         torch.set_num_threads(1)  # sums depend on how they are split over threads
 
@@ -382,6 +400,10 @@ class _Job:
         except Exception as error:
             cost = self.cost(time.perf_counter() - start)
             return self.fail(trial, error, cost)
+        finally:
+            if cuda:  # what this process keeps for itself, the others on the device lack
+                gc.collect()  # an optimiser and its model hold each other
+                torch.cuda.empty_cache()
 
     def cost(self, seconds: float) -> dict[str, Any]:
         if self.context.device == "cuda":
@@ -402,6 +424,8 @@ class _Job:
             failure = str(error)
         elif isinstance(error, BrokenExecutor):
             failure = "The process of this trial died, most likely for lack of memory; try fewer workers."
+        elif isinstance(error, torch.OutOfMemoryError):
+            failure = "The GPU had no memory left for this trial; try fewer workers."
         else:
             failure = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         trace = "".join(traceback.format_exception(error))

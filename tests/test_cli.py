@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from reprolib import notebooks, paths, report, studies
+from reprolib import cluster, notebooks, paths, report, studies
 from reprolib.cli import main
 from reprolib.errors import UserError
 from reprolib.parameters import StudyParameters
@@ -113,13 +114,14 @@ def install(monkeypatch, study):
 
 @pytest.fixture
 def call(capsys):
-    """Run a command line; its exit status, what it printed, and its errors without the progress bar."""
+    """Run a command line; its exit status, what it printed, and its errors without device and progress bar."""
 
     def call(*words: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:
             main([*words])
         out, err = capsys.readouterr()
-        lines = [line for line in err.replace("\r", "\n").split("\n") if line.strip() and "trial/s]" not in line]
+        shown = [line for line in err.replace("\r", "\n").split("\n") if line.strip()]
+        lines = [line for line in shown if "trial/s]" not in line and not line.startswith("Device of ")]
         return stop.value.code, out, "\n".join(lines)
 
     return call
@@ -189,6 +191,8 @@ def test_run_on_real_data_needs_them_only_for_what_is_missing(call, tmp_path):
         ("run fake --seeds many", "Invalid value for '--seeds': "),
         ("run fake --workers -2", "Parameter 'workers' should be greater than or equal to 0, but -2 was given."),
         ("run fake --tables 7", "Unknown table '7'; choose from table 1, table 2, figure 1, figure 2, extra A."),
+        ("run fake --gpus -1", "Invalid value for '--gpus': "),
+        ("run fake --gpus 2 --device cpu", "--gpus 2 needs device 'cuda', but 'cpu' was given;"),
         ("ruin fake", "No such command 'ruin'"),
         ("data check fake --data-root nowhere", "The data root nowhere is not a folder;"),
         ("data check fake", "Missing option '--data-root'"),
@@ -211,6 +215,44 @@ def test_a_missing_gpu_is_told_before_anything_runs(call, monkeypatch):
     code, out, err = call("run", "fake", "--device", "cuda")
     assert (code, out) == (2, "")
     assert err.startswith("Device 'cuda' was asked for, but no GPU was found")
+
+
+def test_more_gpus_than_there_are_is_told_before_anything_runs(call, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    code, out, err = call("run", "fake", "--gpus", "8")
+    assert (code, out) == (2, "")
+    assert err.startswith("8 GPUs were asked for, but PyTorch finds 4 on this machine; ask for as many")
+
+
+@pytest.mark.parametrize(("visible", "names"), [(None, ["0", "0", "1", "1"]), ("3,5,7", ["3", "3", "5", "5"])])
+def test_several_gpus_are_named_to_the_workers_and_trials_ask_for_cuda(call, monkeypatch, visible, names):
+    """A worker that finds no GPU then fails its trial instead of training on the CPU."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    seen = []
+    monkeypatch.setattr(cluster, "configuration", lambda *, accelerators, folder: seen.append(accelerators))
+    monkeypatch.setattr(cluster, "over_gpus", lambda config: nullcontext("executor"))
+
+    def noted(trials, execute, store, context, *, workers, executor):
+        seen.append((context.device, executor))
+        return []
+
+    monkeypatch.setattr("reprolib.cli.run_trials", noted)
+    assert call("run", "fake", "--gpus", "2", "--workers", "2")[0] == 0
+    assert seen == [names, ("cuda", "executor")]
+
+
+def test_the_gpu_profile_on_the_cpu_is_warned_of(call, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, _, err = call("run", "fake", "--profile", "gpu", "--workers", "1")
+    assert code == 0
+    assert err.startswith("Warning: profile 'gpu' runs on the CPU")
+    assert len(err.splitlines()) == 1
+    # nothing is left to run: nothing to warn of; and the CPU's own profile is at home there
+    assert call("run", "fake", "--profile", "gpu", "--workers", "1")[2] == ""
+    assert call("run", "fake", "--profile", "cpu", "--workers", "1")[2] == ""
 
 
 def test_an_unwritable_results_folder_is_told_before_anything_runs(call, monkeypatch, tmp_path):

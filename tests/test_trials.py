@@ -133,6 +133,47 @@ def test_a_trial_that_kills_its_process_takes_no_other_along(in_two_workers):
     assert [store.get(t) is not None for t in wanted] == [True, True, False, False]
 
 
+# --- on a GPU, which the tests do not have
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU in name alone: what was called of it, in order."""
+    calls = []
+    for name in ("init", "reset_peak_memory_stats", "synchronize", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, functools.partial(calls.append, name))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2**20)
+    yield calls
+    trials_module.set_seeds(0, "cpu")
+
+
+def test_a_gpu_gets_its_memory_back_after_every_trial_also_a_failed_one(tmp_path, gpu):
+    def execute(trial, context):
+        return Outcome({"width": 1 / trial.params["width"]})
+
+    run([trial(width=1), trial(width=0)], execute, RunStore(tmp_path), Context("cuda"), workers=1, progress=False)
+    good = ["init", "reset_peak_memory_stats", "synchronize", "empty_cache"]
+    assert gpu == [*good, "init", "reset_peak_memory_stats", "empty_cache"]
+
+
+def test_only_the_cpu_pays_for_algorithms_that_repeat_bit_for_bit():
+    for device, repeats in (("cuda", False), ("cpu", True)):
+        trials_module.set_seeds(0, device)
+        assert torch.are_deterministic_algorithms_enabled() == repeats
+        assert torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.benchmark
+
+
+def test_a_full_gpu_is_told_with_the_way_out(tmp_path, gpu):
+    def execute(trial, context):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    (record,) = run([trial()], execute, RunStore(tmp_path), Context("cuda"), workers=1, progress=False)
+    assert record.failure == "The GPU had no memory left for this trial; try fewer workers."
+
+
 # --- what is run
 
 
@@ -152,7 +193,9 @@ def test_a_failure_is_recorded_and_tried_again_while_the_others_go_on(tmp_path, 
     store, wanted = RunStore(tmp_path), [trial("bad", failure="two\nlines"), trial("good")]
     bad, good = run(wanted, learn, store, CPU)
     assert (bad.failure, good.failure) == ("RuntimeError: two", None)
-    assert "Trial 'bad' (seed 0) failed: RuntimeError: two" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert shown.startswith("Device of 2 trials: cpu.\n")
+    assert "Trial 'bad' (seed 0) failed: RuntimeError: two" in shown
     note = tmp_path / "failures" / "fake" / f"{wanted[0].key}.json"
     assert 'raise RuntimeError(trial.params["failure"])' in json.loads(note.read_text())["traceback"]
     assert store.records("fake") == [good]

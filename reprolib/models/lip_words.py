@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from reprolib.models.c3d_resnet18 import Activation, C3DResNet18, he_initialise, without_padding
 from reprolib.models.local_stream import LocalStream
 from reprolib.models.ms_tcn import mean_of_frames
+from reprolib.models.precision import in_float32
 from reprolib.models.was import ReversedLSTM, WASEncoder
 
 
@@ -132,7 +133,8 @@ class ResNetBLSTM(nn.Module):
     def forward(self, crops: Tensor, lengths: Tensor | None = None) -> Tensor:
         lengths = _all_frames(crops) if lengths is None else lengths
         features = self.norm(self.project(self.front_end(crops, lengths)).transpose(1, 2)).transpose(1, 2)
-        both = torch.cat([self.forwards(features)[0], self.backwards(features, lengths)[0]], dim=-1)
+        ahead, _ = in_float32(self.forwards)(features)
+        both = torch.cat([ahead, self.backwards(features, lengths)[0]], dim=-1)
         return mean_of_frames(self.classifier(both).log_softmax(-1), lengths)
 
 
@@ -285,6 +287,7 @@ def _vgg_m(inputs: int, width: int) -> nn.Sequential:
     )
 
 
+@in_float32
 def recurrent(network: nn.LSTM | nn.GRU, features: Tensor, lengths: Tensor | None) -> Tensor:
     """Outputs (N, T, 2·hidden) of a bidirectional network (batch first) that sees valid frames only, else zeros."""
     if lengths is None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from reprolib.models.asst_gcn import ASSTGCN
 from reprolib.models.c3d_resnet18 import SpatioTemporalStem, he_initialise, without_padding
 from reprolib.models.landmark_patches import LRLP38, landmark_patches, relative_coordinates
+from reprolib.models.precision import in_float32
 
 # line of Table II -> the module that ends it; outputs are (M·T, channels, h, w), the first (M, channels, T, h, w)
 STAGES = {
@@ -62,7 +63,7 @@ class LCFE(nn.Module):
         batch, _, nodes, _ = coordinates.shape
         # (N, T, K, 2) -> (N·K, 2, T) -> (N·K, channels, T) -> (N, T, K, channels)
         tracks = coordinates.permute(0, 2, 3, 1).flatten(0, 1)
-        return self.convolution(tracks).unflatten(0, (batch, nodes)).permute(0, 3, 1, 2)
+        return in_float32(self.convolution)(tracks).unflatten(0, (batch, nodes)).permute(0, 3, 1, 2)
 
 
 class LocalStream(nn.Module):

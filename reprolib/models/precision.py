@@ -10,9 +10,10 @@ from torch import Tensor
 
 
 def in_float32(function: Callable) -> Callable:
-    """`function` of tensors, computed without autocast and with every bfloat16 argument made float32.
+    """`function` of tensors and tuples of them, computed without autocast, every bfloat16 argument made float32.
 
-    For what eight bits cannot carry: exponents that differ by little, coordinates of pixels, sums over many terms.
+    For what eight bits cannot carry: exponents that differ by little, coordinates of pixels, sums over many terms,
+    states of LSTMs and GRUs (which autocast computes in float16 on CUDA, whatever it is told).
     Other types of argument pass as they are.
     """
 
@@ -26,4 +27,6 @@ def in_float32(function: Callable) -> Callable:
 
 
 def _widened(argument):
+    if isinstance(argument, tuple):
+        return tuple(_widened(part) for part in argument)
     return argument.float() if isinstance(argument, Tensor) and argument.dtype == torch.bfloat16 else argument

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from reprolib.models.lip_transformer import padded
+from reprolib.models.precision import in_float32
 
 WINDOW = 5  # frames of a stack
 
@@ -85,6 +86,7 @@ class ReversedLSTM(nn.Module):
         super().__init__()
         self.lstm = nn.LSTM(in_channels, hidden, layers, batch_first=True)
 
+    @in_float32
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         frames = features.shape[1]
         packed = nn.utils.rnn.pack_padded_sequence(
@@ -172,7 +174,7 @@ class WASDecoder(nn.Module):
                 own = torch.rand(len(token), device=token.device) < self.sampling
                 token = torch.where(own, logits[-1].argmax(-1), token)
             # the last character and what was attended to for it
-            spelt, state = self.spell(torch.cat([self.embedding(token), context], dim=-1)[:, None], state)
+            spelt, state = in_float32(self.spell)(torch.cat([self.embedding(token), context], dim=-1)[:, None], state)
             scores = self.score((self.query(spelt) + keys).tanh())[..., 0]  # (N·B, T)
             weights = scores.masked_fill(padding, -torch.inf).softmax(-1)
             context = (weights[..., None] * memory).sum(1)

@@ -59,3 +59,19 @@ def check_gradient(model: nn.Module, *, size: int) -> None:
         with torch.no_grad():
             difference = ((model(images + step) - model(images - step)) * weights).sum() / 2e-6
         assert (gradient * direction).sum().item() == pytest.approx(difference.item(), rel=1e-5)
+
+
+def check_recurrence_is_float32(model: nn.Module, *inputs, **named) -> None:
+    """In mixed precision every LSTM and GRU computes what it does without, from inputs and states in float32."""
+    calls = []
+    recurrent = [module for module in model.modules() if isinstance(module, (nn.LSTM, nn.GRU))]
+    for module in recurrent:
+        module.register_forward_hook(lambda *call: calls.append(call))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model.eval()(*inputs, **named)
+    assert {call[0] for call in calls} == set(recurrent) != set()
+    for module, arguments, (outputs, _) in calls:
+        alone, _ = module.forward(*arguments)
+        outputs, alone = (x.data if isinstance(x, nn.utils.rnn.PackedSequence) else x for x in (outputs, alone))
+        assert outputs.dtype == torch.float32
+        assert torch.equal(outputs, alone)

@@ -15,6 +15,7 @@ from reprolib.models.lip_words import (
 )
 from reprolib.models.local_stream import LocalStream
 from reprolib.models.ms_tcn import MSTCN
+from tests.models.module_checks import check_recurrence_is_float32
 
 LENGTHS = torch.tensor([5, 7])
 
@@ -163,6 +164,12 @@ def test_every_parameter_of_the_other_systems_learns(name):
     data = {key: torch.cat([x, random(*x.shape, seed=6)]) for key, x in inputs_of(name).items()}
     lengths = torch.cat([LENGTHS, LENGTHS])
     check_every_parameter_learns(systems()[name], without=("reduce.0.bias", "project.bias"), **data, lengths=lengths)
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, None])
+@pytest.mark.parametrize("name", ["was", "blstm", "bgru", "flow"])
+def test_recurrence_is_float32_in_mixed_precision(name, lengths):
+    check_recurrence_is_float32(systems()[name], **inputs_of(name), lengths=lengths)
 
 
 # sizes

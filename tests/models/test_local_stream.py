@@ -68,6 +68,13 @@ def test_motion_and_coordinates_see_two_frames_before_and_two_after():
         assert differs.tolist() == [False, False, True, True, True, True, True, False, False]
 
 
+def test_coordinates_are_read_in_float32_in_mixed_precision():
+    features, coordinates = LCFE(channels=4), random(2, 6, 3, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = features(coordinates)
+    assert torch.equal(mixed, features(coordinates))
+
+
 def test_landmarks_share_their_weights_in_a_literal_loop():
     model = with_random_statistics(network(semantic_encoding=False))
     frames, landmarks = clips()

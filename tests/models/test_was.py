@@ -1,6 +1,7 @@
 import torch
 
 from reprolib.models.was import ReversedLSTM, VGGMFrontEnd, WASDecoder, WASEncoder, stacked
+from tests.models.module_checks import check_recurrence_is_float32
 
 
 def random(*shape, seed=0):
@@ -81,6 +82,11 @@ def test_scheduled_sampling_feeds_back_what_the_network_found_in_training_alone(
         own = torch.cat([own, never(features, lengths, own)[:, -1:].argmax(-1)], dim=1)
     torch.testing.assert_close(always.train()(features, lengths, previous), never(features, lengths, own))
     assert not torch.equal(own, previous)
+
+
+def test_recurrence_is_float32_in_mixed_precision():
+    previous = torch.tensor([[5, 0, 1, 2], [5, 3, 3, 0]])
+    check_recurrence_is_float32(decoder(0.0), random(2, 6, 3).bfloat16(), torch.tensor([6, 4]), previous)
 
 
 def test_the_spelling_lstm_attends_by_an_additive_score():
