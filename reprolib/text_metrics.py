@@ -39,13 +39,3 @@ def _edits(
         units = length(reference)
         counts[row] = round(float(rate(hypothesis, reference)) * units), units
     return counts
-
-
-def pooled(edits: np.ndarray) -> float:
-    """All edits over the length of all references, from (utterances, 2); long utterances count for more."""
-    return float(edits[:, 0].sum() / edits[:, 1].sum())
-
-
-def per_utterance(edits: np.ndarray) -> float:
-    """Mean of the utterances' own rates, from (utterances, 2)."""
-    return float((edits[:, 0] / edits[:, 1]).mean())

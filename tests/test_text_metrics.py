@@ -1,7 +1,7 @@
 import pytest
 
 from reprolib.errors import UserError
-from reprolib.text_metrics import character_edits, per_utterance, pooled, word_edits
+from reprolib.text_metrics import character_edits, word_edits
 
 
 @pytest.mark.parametrize(
@@ -21,13 +21,6 @@ from reprolib.text_metrics import character_edits, per_utterance, pooled, word_e
 def test_edits_by_hand(hypothesis, reference, characters, words):
     assert character_edits([hypothesis], [reference]).tolist() == [characters]
     assert word_edits([hypothesis], [reference]).tolist() == [words]
-
-
-def test_long_utterances_count_for_more_in_the_pooled_rate():
-    edits = word_edits(["BAD", "ONE TWO THREE FOUR"], ["GOOD", "ONE TWO THREE FOUR"])
-    assert edits.tolist() == [[1, 1], [0, 4]]
-    assert pooled(edits) == 1 / 5
-    assert per_utterance(edits) == 1 / 2
 
 
 def test_long_sentences_keep_exact_counts():

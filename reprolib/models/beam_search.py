@@ -26,7 +26,7 @@ class Decoder(Protocol):
 class Decoded:
     """Clips read by beam search; tokens are without SOS and EOS.
 
-    tokens: the best text of each clip. scores: its log-probability over its length penalty, float64 (N,).
+    tokens: the best text of each clip. scores: its log-probability, float64 (N,).
     steps: for each clip the best text after each step, up to the step in which the search for it ended.
     """
 
@@ -43,12 +43,10 @@ def beam_search(
     *,
     max_length: int,
     width: int = 6,  # Sheng et al. 2021, Sec. IV-B
-    length_penalty: float = 0.0,
 ) -> Decoded:
     """The most probable texts of features (N, T, …) with `lengths` valid frames, `width` hypotheses kept for each.
 
-    A hypothesis of L tokens, EOS among them, is ranked by log p / ((5 + L)/6)^length_penalty; one that has ended keeps
-    its rank. The search for a clip ends when no open hypothesis can overtake the best ended one, or after `max_length`
+    The search for a clip ends when its best hypothesis has ended, which no open one can overtake, or after `max_length`
     tokens, where an open hypothesis may win. The model is searched in evaluation mode and then left as it was.
     ValueError for a width or a length below one.
     """
@@ -62,7 +60,6 @@ def beam_search(
     # log-probabilities; all hypotheses are the same at first, so that only one may go on
     scores = torch.full((clips, width), -torch.inf, dtype=torch.float64, device=device)
     scores[:, 0] = 0
-    counts = torch.zeros_like(scores)  # tokens of each hypothesis
     ended = torch.zeros_like(scores, dtype=torch.bool)
     done = torch.zeros(clips, dtype=torch.bool, device=device)
     steps: list[list[list[int]]] = [[] for _ in range(clips)]
@@ -73,34 +70,22 @@ def beam_search(
         # what has ended goes on with EOS alone, at no cost
         gains[ended] = -torch.inf
         gains[..., eos].masked_fill_(ended, 0)
-        lengthened = counts + ~ended
-        candidates = scores[..., None] + gains  # (N, width, tokens)
-        ranks = candidates / _penalty(lengthened, length_penalty)[..., None]
-        best = ranks.flatten(1).argsort(dim=1, descending=True, stable=True)[:, :width]
+        candidates = (scores[..., None] + gains).flatten(1)  # (N, width · tokens)
+        best = candidates.argsort(dim=1, descending=True, stable=True)[:, :width]
         parents, tokens = best // model.tokens, best % model.tokens
-        scores = candidates.flatten(1).gather(1, best)
-        counts, ended = lengthened.gather(1, parents), ended.gather(1, parents) | (tokens == eos)
+        scores, ended = candidates.gather(1, best), ended.gather(1, parents) | (tokens == eos)
         texts = torch.cat(
             [texts.gather(1, parents[..., None].expand(-1, -1, texts.shape[2])), tokens[..., None]], dim=2
         )
 
         for clip in (~done).nonzero()[:, 0].tolist():
             steps[clip].append(_until(texts[clip, 0, 1:].tolist(), eos))
-        # log p only falls and the penalty only grows: an open hypothesis can reach no more than this
-        open_bound = (scores / _penalty(torch.full_like(counts, max_length), length_penalty)).masked_fill(
-            ended, -torch.inf
-        )
-        done |= ended[:, 0] & (scores[:, 0] / _penalty(counts[:, 0], length_penalty) >= open_bound.amax(1))
+        done |= ended[:, 0]  # log p only falls: what is open can reach no more
         if done.all():
             break
 
     model.train(was_training)
-    best = (scores[:, 0] / _penalty(counts[:, 0], length_penalty)).cpu()
-    return Decoded([of_clip[-1] for of_clip in steps], best, steps)
-
-
-def _penalty(length: Tensor, power: float) -> Tensor:
-    return ((5 + length) / 6) ** power
+    return Decoded([of_clip[-1] for of_clip in steps], scores[:, 0].cpu(), steps)
 
 
 def _until(tokens: list[int], eos: int) -> list[int]:

@@ -223,15 +223,6 @@ def ctc_loss(logits: Tensor, lengths: Tensor, texts: Sequence[Sequence[int]]) ->
     return F.ctc_loss(log_probabilities, targets, lengths.to(logits.device), counts, blank=BLANK)
 
 
-def ctc_greedy(logits: Tensor, lengths: Tensor) -> list[list[int]]:
-    """The best path of each clip without repeats and blanks, as tokens."""
-    decoded = []
-    for best, frames in zip(logits.argmax(-1), lengths.tolist(), strict=True):
-        path = best[:frames].unique_consecutive().tolist()
-        decoded.append([label - 1 for label in path if label != BLANK])
-    return decoded
-
-
 def ctc_prefix_beam(logits: Tensor, lengths: Tensor, *, width: int = 6) -> list[list[int]]:
     """The most probable text of each clip by prefix beam search, as tokens; all paths of a text count together."""
     probabilities = logits.detach().double().log_softmax(-1).cpu().numpy()

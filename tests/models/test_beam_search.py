@@ -39,12 +39,12 @@ def log_probability(model, features, tokens):
 
 
 @torch.no_grad()
-def literal(model, features, *, width, max_length, power):
+def literal(model, features, *, width, max_length):
     """Beam search over one clip without padding, hypothesis by hypothesis; the best (rank, tokens) after each step."""
     eos = model.tokens - 1
 
     def rank(tokens):
-        return log_probability(model, features, tokens) / ((5 + len(tokens)) / 6) ** power
+        return log_probability(model, features, tokens)
 
     beam, best = [[]], []
     for _ in range(max_length):
@@ -59,15 +59,14 @@ def literal(model, features, *, width, max_length, power):
     return best
 
 
-@pytest.mark.parametrize("power", [0.0, 0.7])
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize("name", MODELS)
-def test_batched_search_equals_a_literal_one_for_clips_of_unequal_length(name, width, power):
+def test_batched_search_equals_a_literal_one_for_clips_of_unequal_length(name, width):
     for seed in range(3):
         model, (features, lengths) = model_of(name, seed), clips(seed)
-        found = beam_search(model, features, lengths, width=width, max_length=5, length_penalty=power)
+        found = beam_search(model, features, lengths, width=width, max_length=5)
         for clip, frames in enumerate(lengths.tolist()):
-            expected = literal(model, features[clip : clip + 1, :frames], width=width, max_length=5, power=power)
+            expected = literal(model, features[clip : clip + 1, :frames], width=width, max_length=5)
             steps = [tokens for _, tokens in expected]
             assert found.tokens[clip] == steps[-1]
             assert found.scores[clip].item() == pytest.approx(expected[-1][0])
@@ -117,19 +116,6 @@ def test_a_wider_beam_takes_back_a_greedy_mistake():
     assert greedy.tokens == [[0, 0]] and greedy.scores.exp().tolist() == pytest.approx([0.3])
     assert wide.tokens == [[1, 1]] and wide.scores.exp().tolist() == pytest.approx([0.4])
     assert wide.steps == [[[0], [1, 1], [1, 1]]]
-
-
-def test_with_a_length_penalty_an_open_text_may_overtake_one_that_has_ended():
-    sure_a, end = [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]
-    table = {"": [0.49, 0.0, 0.51], "A": sure_a, "AA": end}
-    table |= dict.fromkeys((".", "..", "...", "A.", "AA.", "A..", ".A", ".AA"), tuple(end))
-    clip = torch.zeros(1, 1, 1), torch.tensor([1])
-    plain = beam_search(Script(table), *clip, width=2, max_length=4)
-    assert (plain.tokens, plain.steps) == ([[]], [[[]]])  # nothing can overtake: the search ends at once
-    penalised = beam_search(Script(table), *clip, width=2, max_length=4, length_penalty=0.7)
-    assert penalised.tokens == [[0, 0]]
-    assert penalised.scores.item() == pytest.approx(math.log(0.49) / (8 / 6) ** 0.7)
-    assert penalised.steps[0][0] == []
 
 
 def test_the_clip_is_encoded_once():

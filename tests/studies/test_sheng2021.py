@@ -174,7 +174,7 @@ def test_greys_are_normalised_by_the_training_sets_own_frames():
 
 def test_noise_moves_landmarks_by_its_standard_deviation_and_is_the_same_for_the_same_seed():
     p = smoke_trial(settings.LOCAL).params
-    training, _, test = data.word_sets(p, None)
+    training, test = data.word_sets(p, None)
     views = data.Views(training, crop=32)
     clean, noisy = (views(test, ("landmarks",), noise=noise, seed=1)["landmarks"] for noise in (0.0, 3.0))
     assert (noisy - clean).std().item() == pytest.approx(3, rel=0.05)

@@ -32,7 +32,7 @@ WORD_SPEC = tuple(field.name for field in fields(s.WordScale))
 
 def read_words(p: Mapping, seed: int, context: Context) -> Outcome:
     """A network of the word task and its score."""
-    training, _, test = clips_of.word_sets(p, context.data_root)
+    training, test = clips_of.word_sets(p, context.data_root)
     visemes = clips_of.viseme_classes_of(test.vocabulary)
     if p["network"] == "majority":
         predicted = np.full(len(test), np.bincount(training.labels).argmax())
