@@ -369,9 +369,15 @@ def _git(*arguments: str) -> str | None:
 def _check_data_root(trials: Sequence[Trial], data_root: Path | None) -> None:
     wanted = sorted({str(trial.params.get("data", "synthetic")) for trial in trials} - {"synthetic"})
     if wanted and data_root is None:
-        raise UserError(f"Data {wanted[0]!r} need the folder that holds them, but none was given; set data_root.")
+        raise UserError(
+            f"Data {wanted[0]!r} need the folder that holds them, but none was given; "
+            "set data_root (on the command line: --data-root)."
+        )
     if wanted and not Path(data_root).is_dir():
-        raise UserError(f"The data root {data_root} is not a folder; set data_root to the folder with the data.")
+        raise UserError(
+            f"The data root {data_root} is not a folder; "
+            "set data_root (on the command line: --data-root) to the folder with the data."
+        )
 
 
 @dataclass(frozen=True)
