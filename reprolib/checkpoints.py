@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from filelock import FileLock
 from torch import nn
 
 from reprolib.errors import UserError
-from reprolib.trials import Context
+from reprolib.trials import Context, write_atomically
+
+UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError)
 
 
 def fitted_once(
@@ -21,26 +25,40 @@ def fitted_once(
 ) -> tuple[nn.Module, dict]:
     """A built and fitted model with its curves, fitted once for all trials whose stage has the same `spec`.
 
-    The model is in evaluation mode.
-
-    `spec` is JSON-able and holds everything that the stage depends on, "seed" among it, from which all random
-    numbers of `build` and `fit` follow. A lost checkpoint costs time and changes nothing.
+    The model is in evaluation mode. `spec` is JSON-able and holds everything that the stage depends on, "seed" among
+    it, from which all random numbers of `build` and `fit` follow. A lost checkpoint costs time and changes nothing; one
+    that cannot be read is set aside with a warning. StoreError where the checkpoint cannot be written.
     """
     key = hashlib.sha256(json.dumps(dict(spec), sort_keys=True).encode()).hexdigest()[:16]
     path = context.results / "checkpoints" / study / f"{key}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+
+    def seeded() -> nn.Module:
         torch.manual_seed(spec["seed"])
-        model = build()
+        return build()
+
+    with FileLock(path.with_suffix(".lock")):
+        model = seeded()
         if path.exists():
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-            model.load_state_dict(saved["weights"])
-            return model.to(context.device).eval(), saved["curves"]
+            if (curves := _read_into(model, path)) is not None:
+                return model.to(context.device).eval(), curves
+            model = seeded()
         curves = fit(model)
-        partial = path.with_suffix(".part")
-        torch.save({"weights": model.state_dict(), "curves": curves}, partial)
-        partial.replace(path)
+        _save({"weights": model.state_dict(), "curves": curves}, path)
     return model.eval(), curves
+
+
+def _read_into(model: nn.Module, path: Path) -> dict | None:
+    """The curves of a stage, whose weights `model` gets; None for a file that cannot be read, which is set aside."""
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(saved["weights"])
+        return saved["curves"]
+    except UNREADABLE as error:
+        aside = path.replace(path.with_name(path.name + ".corrupt"))
+        message = f"The checkpoint {path} cannot be read ({_reason(error)}); it was set aside as {aside.name}."
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+        return None
 
 
 def save_network(path: Path, network: nn.Module, *, arguments: Mapping, **described) -> None:
@@ -48,11 +66,8 @@ def save_network(path: Path, network: nn.Module, *, arguments: Mapping, **descri
 
     All but the network's weights is plain numbers, strings, lists and tuples.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
-    partial = path.with_suffix(".part")
-    torch.save({"model": dict(arguments), "state": state, **described}, partial)
-    partial.replace(path)
+    _save({"model": dict(arguments), "state": state, **described}, path)
 
 
 def load_network(path: Path, build: Callable[..., nn.Module], *, study: str, what: str) -> tuple[nn.Module, dict]:
@@ -66,10 +81,19 @@ def load_network(path: Path, build: Callable[..., nn.Module], *, study: str, wha
         kept = torch.load(path, map_location="cpu", weights_only=True)
         network = build(**kept.pop("model"))
         network.load_state_dict(kept.pop("state"))
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:120]
+    except UNREADABLE as error:
         raise UserError(
-            f"{path} should be a checkpoint of the {what}, but cannot be used as one ({reason}): "
+            f"{path} should be a checkpoint of the {what}, but cannot be used as one ({_reason(error)}): "
             f"train {study} again or give another file"
         ) from error
     return network.eval(), kept
+
+
+def _save(content: Mapping, path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
+from typer.core import TyperCommand
 
 from reprolib import cluster, paths, studies
 from reprolib import status as progress
@@ -34,8 +35,25 @@ AnyStudy = Annotated[str | None, typer.Argument(help="One study; all of them whe
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command()
+class WithParameters(TyperCommand):
+    """A command that takes `-p NAME VALUE`, any number of times, into `context.obj`; typer has no lists of pairs."""
+
+    def parse_args(self, context, words: list[str]) -> list[str]:
+        context.obj, others, words = [], [], list(words)
+        while words:
+            if words[0] != "-p":
+                others.append(words.pop(0))
+                continue
+            if len(words) < 3:
+                raise UserError(f"Parameters are given as -p NAME VALUE, but {' '.join(words)!r} was found.")
+            context.obj.append((words[1], words[2]))
+            del words[:3]
+        return super().parse_args(context, others)
+
+
+@app.command(cls=WithParameters)
 def run(
+    context: typer.Context,
     study: Study,
     profile: Annotated[str, typer.Option(help="smoke, cpu or gpu.")] = "smoke",
     data: Annotated[str, typer.Option(help="synthetic, public or paper.")] = "synthetic",
@@ -46,30 +64,36 @@ def run(
     tables: Annotated[str, typer.Option(help='Such as "1,4,figure 3"; all when left out.')] = "",
     gpus: Annotated[int, typer.Option(min=0, help="Spread the trials over so many GPUs (extra `cluster`).")] = 0,
 ) -> None:
-    """Run the trials that are missing and print the study's tables, published numbers beside ours."""
+    """Run the trials that are missing and print the study's tables, published numbers beside ours.
+
+    STUDY [-p NAME VALUE]… sets what only this study has, such as `sheng2021 -p sentences grid`.
+    """
     module = studies.load(study)
-    parameters = module.Parameters(
-        profile=profile,
-        data=data,
-        data_root=data_root,
-        seeds=seeds,
-        device="cuda" if gpus and device == "auto" else device,
-        workers=workers,
-        tables=[name.strip() for name in tables.split(",") if name.strip()],
-    )
-    store, context = studies.store_of(parameters), studies.context_of(parameters)
+    options = {
+        "profile": profile,
+        "data": data,
+        "data_root": data_root,
+        "seeds": seeds,
+        "device": device,
+        "workers": workers,
+        "tables": [name.strip() for name in tables.split(",") if name.strip()],
+    }
+    parameters = module.Parameters(**options | _values(context.obj, dict(module.Parameters())))
+    if gpus:
+        if parameters.device == "cpu":
+            raise UserError(f"--gpus {gpus} needs device 'cuda', but 'cpu' was given; leave one of the two out.")
+        parameters = parameters.model_copy(update={"device": "cuda"})
+    store, place = studies.store_of(parameters), studies.context_of(parameters)
     trials = studies.needed(module, parameters)
     reused = sum(store.get(trial) is not None for trial in trials)
     if gpus:
-        if device == "cpu":
-            raise UserError(f"--gpus {gpus} needs device 'cuda', but 'cpu' was given; leave one of the two out.")
         # As many workers on each GPU as one GPU would get.
-        ids = [gpu for gpu in cluster.gpus_here(gpus) for _ in range(resolve_workers(workers, "cuda"))]
+        ids = [gpu for gpu in cluster.gpus_here(gpus) for _ in range(resolve_workers(parameters.workers, "cuda"))]
         spread = cluster.over_gpus(cluster.configuration(accelerators=ids, folder=paths.CACHE / "parsl"))
     else:
         spread = nullcontext()
     with spread as executor:
-        records = run_trials(trials, module.execute, store, context, workers=workers, executor=executor)
+        records = run_trials(trials, module.execute, store, place, workers=parameters.workers, executor=executor)
     failed = [record for record in records if record.failure]
     new = len(trials) - reused - len(failed)
     print(f"{len(trials)} trials: {reused} reused, {new} run, {len(failed)} failed.")
@@ -112,15 +136,8 @@ def data_check(study: Study, data_root: Annotated[str, typer.Option(help="The fo
     print("\n".join(module.check_data(folder)))
 
 
-# `-p NAME VALUE` takes two words, as in papermill; typer has no such lists: the rest is read here.
-@app.command(
-    context_settings={
-        "allow_extra_args": True,
-        "ignore_unknown_options": True,
-        "allow_interspersed_args": False,
-    }
-)
-def notebook(rest: typer.Context, study: Study) -> None:
+@app.command(cls=WithParameters)
+def notebook(context: typer.Context, study: Study) -> None:
     """Execute one paper's notebook: STUDY [-p NAME VALUE]…, such as `masi2020 -p profile gpu -p seeds 5`."""
     from reprolib import notebooks  # papermill and Jupyter load slowly, and only two commands need them
 
@@ -129,11 +146,7 @@ def notebook(rest: typer.Context, study: Study) -> None:
         known = ", ".join(sorted(path.stem for path in paths.NOTEBOOKS.glob("*.py")))
         raise UserError(f"There is no notebook {study!r}; choose from {known or 'none'}.")
     declared = declared_parameters(source.read_text(encoding="utf-8"))
-    words = rest.args
-    if len(words) % 3 or any(word != "-p" for word in words[::3]):
-        raise UserError(f"Parameters are given as -p NAME VALUE, but {' '.join(words)!r} was found.")
-    pairs = zip(words[1::3], words[2::3], strict=True)
-    given = {name: parse_value(text, declared.get(name, "")) for name, text in pairs}
+    given = _values(context.obj, declared)
     check_parameters(declared, given)
     print(notebooks.execute(study, given))
 
@@ -196,6 +209,11 @@ def _stop(sentence: str, code: int) -> None:
 
 def _chosen(study: str | None) -> tuple[str, ...]:
     return studies.STUDIES if study is None else (study,)
+
+
+def _values(pairs: list[tuple[str, str]], declared: dict[str, Any]) -> dict[str, Any]:
+    """What `-p NAME VALUE` gave, as values of the types that the declared ones have."""
+    return {name: parse_value(text, declared.get(name, "")) for name, text in pairs}
 
 
 def _drawn(tables: dict[str, pd.DataFrame], chosen: list[str]) -> dict[str, pd.DataFrame]:

@@ -27,7 +27,6 @@ from reprolib.paths import BOOK, EXECUTED, NOTEBOOKS, ROOT
 
 BUILD = ROOT / "_build"
 MAX_PAGE_BYTES = 2_000_000
-CELL_TIMEOUT = 4 * 3600  # seconds: a guard against a hang, far above the slowest cell of any profile
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 SMOKE_BANNER = (
     "This is the book of a smoke run: every step on tiny data, to show that the machinery works. "
@@ -183,7 +182,6 @@ def _run(notebook: NotebookNode, page: Path) -> NotebookNode:
             page,
             progress_bar=False,
             start_timeout=300,
-            execution_timeout=CELL_TIMEOUT,
             iopub_timeout=120,
             coalesce_streams=True,
             config=Config({"KernelManager": sockets}),

@@ -18,7 +18,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,8 +140,8 @@ class RunStore:
             # The arrays come first: a record that can be seen has its arrays already.
             content = _npz(outcome.arrays)
             artifact = hashlib.sha256(content).hexdigest()
-            _write_atomically(self._path("artifacts", trial, ".npz"), content)
-        _write_atomically(self._path("trials", trial, ".json"), _encode(record, artifact_sha256=artifact))
+            write_atomically(self._path("artifacts", trial, ".npz"), content)
+        write_atomically(self._path("trials", trial, ".json"), _encode(record, artifact_sha256=artifact))
         self._path("failures", trial, ".json").unlink(missing_ok=True)
         return record
 
@@ -156,14 +156,14 @@ class RunStore:
     ) -> Record:
         """Note why a trial failed; it counts as missing and is tried again by the next run."""
         record = Record(trial, {}, {}, dict(cost), dict(environment), failure)
-        _write_atomically(self._path("failures", trial, ".json"), _encode(record, traceback=trace))
+        write_atomically(self._path("failures", trial, ".json"), _encode(record, traceback=trace))
         return record
 
     def check_writable(self, study: str) -> None:
         """StoreError, before any training, where records could not be saved; sweeps what killed writers left."""
-        for folder in ("trials", "artifacts", "failures"):
+        for folder in ("trials", "artifacts", "failures", "checkpoints"):
             probe = self.root / folder / study / f".probe.{os.getpid()}"
-            _write_atomically(probe, b"\0" * 65536)
+            write_atomically(probe, b"\0" * 65536)
             probe.unlink()
             for left in probe.parent.glob(".*.tmp"):
                 if time.time() - left.stat().st_mtime > 3600:  # no living process writes for an hour
@@ -223,8 +223,8 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside the target, then rename; StoreError where the disk refuses."""
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a hidden file beside the target, then rename; StoreError, and nothing left, where the disk refuses."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -234,6 +234,8 @@ def _write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
         raise StoreError(
             f"Results could not be written to {path.parent} ({error.strerror}); "
             "free some space or choose a folder that you may write to."
@@ -367,9 +369,15 @@ def _git(*arguments: str) -> str | None:
 def _check_data_root(trials: Sequence[Trial], data_root: Path | None) -> None:
     wanted = sorted({str(trial.params.get("data", "synthetic")) for trial in trials} - {"synthetic"})
     if wanted and data_root is None:
-        raise UserError(f"Data {wanted[0]!r} need the folder that holds them, but none was given; set data_root.")
+        raise UserError(
+            f"Data {wanted[0]!r} need the folder that holds them, but none was given; "
+            "set data_root (on the command line: --data-root)."
+        )
     if wanted and not Path(data_root).is_dir():
-        raise UserError(f"The data root {data_root} is not a folder; set data_root to the folder with the data.")
+        raise UserError(
+            f"The data root {data_root} is not a folder; "
+            "set data_root (on the command line: --data-root) to the folder with the data."
+        )
 
 
 @dataclass(frozen=True)

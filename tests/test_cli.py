@@ -5,9 +5,11 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import Literal
 
 import pandas as pd
 import pytest
+from pydantic import Field
 
 from reprolib import cluster, notebooks, paths, report, studies
 from reprolib.cli import main
@@ -22,7 +24,8 @@ def fake_study(*, fails: str | None = None) -> SimpleNamespace:
     """Two tables, a figure that shares their trials, a figure that needs none, an extra, a system nobody can train."""
 
     class Parameters(StudyParameters):
-        pass
+        sweep: list[float] = Field(default_factory=lambda: [1.0])
+        sentences: Literal["grid", "lrs3"] = "lrs3"
 
     def trials(parameters):
         def of(*systems):
@@ -145,6 +148,16 @@ def test_run_prints_the_tables_and_what_was_reused(call):
     assert out.startswith("6 trials: 4 reused, 2 run, 0 failed.")
 
 
+def test_run_sets_what_only_this_study_has(call, monkeypatch):
+    study, seen = fake_study(), []
+    monkeypatch.setattr(study, "trials", lambda parameters: seen.append(parameters) or {})
+    install(monkeypatch, study)
+    own = ("-p", "sweep", "[0, 0.5]", "-p", "sentences", "grid")
+    for words in (("run", *own, "fake", "--seeds", "2"), ("run", "fake", "--seeds", "2", *own)):
+        assert call(*words)[0] == 0
+        assert (seen[-1].sweep, seen[-1].sentences, seen[-1].seeds) == ([0.0, 0.5], "grid", 2)
+
+
 @pytest.mark.parametrize(
     ("tables", "count", "shown"),
     [("2", 1, ["Table 2"]), ("figure 1", 1, []), ("figure 2", 0, []), ("2, figure 1", 2, ["Table 2"])],
@@ -176,7 +189,9 @@ def test_a_failed_trial_is_told_in_one_sentence_and_the_others_are_kept(call, mo
 
 def test_run_on_real_data_needs_them_only_for_what_is_missing(call, tmp_path):
     words = ("run", "fake", "--data", "public", "--workers", "1")
-    assert call(*words)[2].startswith("Data 'public' need the folder that holds them")
+    told = call(*words)[2]
+    assert told.startswith("Data 'public' need the folder that holds them")
+    assert "--data-root" in told
     assert "nowhere is not a folder" in call(*words, "--data-root", str(tmp_path / "nowhere"))[2]
     assert call(*words, "--data-root", str(tmp_path))[0] == 0
     assert "2 trials: 2 reused" in call(*words)[1]
@@ -191,6 +206,11 @@ def test_run_on_real_data_needs_them_only_for_what_is_missing(call, tmp_path):
         ("run fake --seeds many", "Invalid value for '--seeds': "),
         ("run fake --workers -2", "Parameter 'workers' should be greater than or equal to 0, but -2 was given."),
         ("run fake --tables 7", "Unknown table '7'; choose from table 1, table 2, figure 1, figure 2, extra A."),
+        ("run fake -p sentencs grid", "Unknown parameter 'sentencs'; did you mean 'sentences'?"),
+        ("run fake -p sentences grit", "Unknown value of parameter 'sentences': 'grit'; did you mean 'grid'?"),
+        ("run fake -p sweep many", "Parameter 'sweep' should be a valid list, but 'many' was given."),
+        ("run fake -p sweep", "Parameters are given as -p NAME VALUE, but '-p sweep' was found."),
+        ("status -p sweep 1", "No such option: -p"),
         ("run fake --gpus -1", "Invalid value for '--gpus': "),
         ("run fake --gpus 2 --device cpu", "--gpus 2 needs device 'cuda', but 'cpu' was given;"),
         ("ruin fake", "No such command 'ruin'"),

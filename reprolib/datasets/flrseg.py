@@ -88,7 +88,7 @@ def _pairs(root: Path) -> dict[str, tuple[Path, Path]]:
     """Name → (picture, mask), by name. A name is the path without suffixes and the folders of images and masks."""
     root = Path(root)
     if not root.is_dir():
-        raise UserError(f"the data root {root} should be an existing folder: give its path as data_root")
+        raise UserError(f"the data root {root} should be an existing folder: give its path as data_root (--data-root)")
     folder = next((root / name for name in ("flrseg", "FLRSeg") if (root / name).is_dir()), root)
     images, masks = {}, {}
     for path in sorted(folder.rglob("*")):

@@ -96,7 +96,7 @@ def subfolder(root: Path, name: str, *, holds: str) -> Path:
     """`root`/`name` if it is there, else `root` itself if it holds `holds`; UserError if neither does."""
     root = Path(root)
     if not root.is_dir():
-        raise UserError(f"the data root {root} should be an existing folder: give its path as data_root")
+        raise UserError(f"the data root {root} should be an existing folder: give its path as data_root (--data-root)")
     for folder in (root / name, root):
         if (folder / holds).exists():
             return folder

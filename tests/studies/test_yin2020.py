@@ -163,6 +163,16 @@ def test_centres_of_a_batch_are_those_of_the_dataset():
     np.testing.assert_array_equal(data.centres(torch.from_numpy(labels)), parsing_faces.centres(labels))
 
 
+def test_the_mean_place_of_many_faces_is_that_of_all_at_once():
+    """Counted a few faces at a time; some lack parts, one has none."""
+    generator, sizes = torch.Generator().manual_seed(0), {"patch": 5, "mouth_patch": 7}
+    labels = torch.randint(0, 9, (2 * data.FACES_AT_A_TIME + 5, 12, 14), generator=generator)
+    for face, classes in enumerate(torch.randint(1, 9, (len(labels), 3), generator=generator)):
+        labels[face][torch.isin(labels[face], classes)] = 0
+    labels[3] = 0
+    assert torch.equal(data.mean_theta(labels, **sizes), data.true_theta(labels, **sizes).nanmean(0))
+
+
 def test_jitter_moves_crops_by_whole_pixels_and_no_further_than_its_part():
     labels = torch.zeros(8, 64, 64, dtype=torch.uint8)
     for part, (x, y) in enumerate(((20, 20), (44, 20), (22, 28), (42, 28), (32, 38), (32, 48)), start=1):

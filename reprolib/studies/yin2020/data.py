@@ -27,6 +27,7 @@ ANNOTATOR_NOISE = 1.0  # pixels, in a picture of 128, by which borders in synthe
 FAR_AWAY = replace(
     parsing_faces.PORTRAIT, yaw=(-45.0, 45.0), pitch=(-20.0, 20.0), roll=(-20.0, 20.0), blur=0.4, jpeg=0.8, occluder=0.2
 )
+FACES_AT_A_TIME = 16  # whose parts are counted: HELEN's at 1024² take 70 MB each
 SHOWN = 6  # test faces whose pictures are kept
 SINGLE = len(CROPS) - 1  # crops that hold one class; the last is the mouth
 # By how much of a crop's side the fine networks' crops are off in pre-training, as in the authors' code.
@@ -130,7 +131,8 @@ def true_theta(labels: Tensor, *, patch: int, mouth_patch: int) -> Tensor:
 
 def mean_theta(labels: Tensor, *, patch: int, mouth_patch: int) -> Tensor:
     """The mean of `true_theta` over the faces, (6, 2, 3): where a localisation network starts."""
-    return true_theta(labels, patch=patch, mouth_patch=mouth_patch).nanmean(0)
+    few = labels.split(FACES_AT_A_TIME)
+    return torch.cat([true_theta(some, patch=patch, mouth_patch=mouth_patch) for some in few]).nanmean(0)
 
 
 def jittered_theta(labels: Tensor, generator: torch.Generator, *, patch: int, mouth_patch: int) -> Tensor:
