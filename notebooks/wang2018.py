@@ -169,9 +169,9 @@ shown.figure("table 4", "table 4", "Table 4 as curves; bands are ranges over see
 # %% tags=["hide-input"]
 shown.table("table 5", "Table 5: losses, all layers but the ConvLSTM frozen.")
 shown.own_table(missed, "missed", "Networks (seeds) that call no pixel of the test frames by a class; others left out.")
-shown.figure("extra A", "table 5", "Validation mIoU while training; bands are ranges over seeds.", ".svg")
-shown.table("extra A", "What the text leaves open.")
-shown.table("extra C", "Four times as long.")
+shown.figure("curves", "table 5", "Validation mIoU while training; bands are ranges over seeds.", ".svg")
+shown.table("extra A", "What the text leaves open (synthetic clips alone).")
+shown.table("extra C", "Four times as long (synthetic clips alone).")
 
 # %% [markdown]
 # ## Should the other layers learn, too? (Table 6)

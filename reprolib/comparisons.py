@@ -12,7 +12,7 @@ from reprolib import report
 from reprolib.parameters import StudyParameters
 from reprolib.records import Arrays
 from reprolib.statistics import Interval, paired_bootstrap
-from reprolib.trials import Record
+from reprolib.trials import Record, Trial
 
 Rows = Mapping[str, Sequence[Record]]  # row → its records, one a seed
 
@@ -60,6 +60,12 @@ def compare(
     if isinstance(groups, str):
         groups = arrays(a[:1], groups)[0]
     return paired_bootstrap(arrays(a, c.of_a), arrays(b, c.of_b), statistic, groups=groups)
+
+
+def planned(those: Sequence[Comparison], plan: Mapping[str, Sequence[Trial]]) -> list[Comparison]:
+    """Those of whose rows a plan (place → trials) has both: what a data source lacks is not asked of it."""
+    rows = {trial.name for of_place in plan.values() for trial in of_place}
+    return [c for c in those if {c.a, c.b} <= rows]
 
 
 def common_seeds(c: Comparison, records: Rows) -> set[int]:

@@ -393,6 +393,14 @@ def test_a_claim_on_a_system_that_never_calls_a_class_is_not_judged(two_systems)
     assert found["forms"].verdict == "not reproduced"  # both find all classes, equally well
 
 
+def test_real_clips_are_not_asked_what_is_run_on_synthetic_ones_alone(tmp_path):
+    asked = {
+        data: study.questions(settings.Parameters(data=data), RunStore(tmp_path)) for data in ("public", "synthetic")
+    }
+    assert len(asked["public"]) < len(asked["synthetic"])
+    assert not any("peepholes" in question for question in asked["public"].index)
+
+
 def test_where_the_tracker_annotates_it_is_no_rival(tmp_path):
     ids = {
         data: {claim.id for claim in study.claims(settings.Parameters(data=data), RunStore(tmp_path))}
@@ -406,7 +414,7 @@ def test_figures_with_faces_are_drawn_from_synthetic_ones_alone(small_run, monke
     records = results.records_of(parameters, store)
     monkeypatch.setattr(pictures, "records_of", lambda *_: records)  # as if real clips had left pictures
     drawn = pictures.drawn(parameters.model_copy(update={"data": "public"}), store)
-    assert set(drawn) == {"figure 6", "table 4", "extra A"}
+    assert set(drawn) == {"figure 6", "table 4", "curves"}
 
 
 def test_fidelity_holds_for_every_size_and_count():
@@ -418,7 +426,7 @@ def test_fidelity_holds_for_every_size_and_count():
 def test_only_figures_whose_trials_are_finished_are_drawn(small_run):
     parameters, store, _, _ = small_run
     drawn = pictures.drawn(parameters, store)
-    assert set(drawn) == {"figure 2", "figure 3", "figure 4", "figure 5", "figure 6", "table 4", "extra A"}
+    assert set(drawn) == {"figure 2", "figure 3", "figure 4", "figure 5", "figure 6", "table 4", "curves"}
 
 
 def test_figure_1_shows_the_layers_shapes():

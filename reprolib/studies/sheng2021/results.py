@@ -321,9 +321,7 @@ def _claimed(parameters: s.Parameters) -> list[Comparison]:
 
 def _asked(those: Sequence[Comparison], parameters: s.Parameters) -> list[Comparison]:
     """Those of whose rows this data source has both: of real clips nobody asks for words."""
-    plan = trials(parameters.model_copy(update={"tables": []}))
-    rows = {trial.name for of_place in plan.values() for trial in of_place}
-    return [c for c in those if {c.a, c.b} <= rows]
+    return comparisons.planned(those, trials(parameters.model_copy(update={"tables": []})))
 
 
 def _learned(c: Comparison, records: Rows, arrays: Arrays) -> bool:

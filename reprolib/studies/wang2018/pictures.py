@@ -38,7 +38,7 @@ def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
         "figure 5": lambda: _masks(arrays),
         "figure 6": lambda: _people(records, Arrays(store)),
         "table 4": lambda: _over_time(records, Arrays(store)),
-        "extra A": lambda: _loss_curves(records),
+        "curves": lambda: _loss_curves(records),
     }
     needs = {
         "figure 2": [s.COMBINED],
@@ -47,7 +47,7 @@ def drawn(parameters: s.Parameters, store: RunStore) -> dict[str, Figure]:
         "figure 5": list(FIGURE_6.values()),
         "figure 6": list(FIGURE_6.values()),
         "table 4": [s.FCN, s.CROSS_ENTROPY, s.LINEAR],
-        "extra A": [s.CROSS_ENTROPY, s.LINEAR],
+        "curves": [s.CROSS_ENTROPY, s.LINEAR],
     }
     if parameters.data != "synthetic":  # nobody's face is shown
         made = {

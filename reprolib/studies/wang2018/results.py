@@ -237,7 +237,8 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
         for gamma in parameters.gammas
         if gamma != s.PRIMARY_GAMMA
     ]  # fmt: skip
-    asked = (*QUESTIONS, *of_gammas)
+    whole = parameters.model_copy(update={"tables": []})
+    asked = comparisons.planned((*QUESTIONS, *of_gammas), trials(whole))
     return comparisons.answers(asked, [_compare(c, records, arrays) for c in asked], "mIoU, 95 % interval")
 
 
