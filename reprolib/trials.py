@@ -465,12 +465,14 @@ def _in_process(job: _Job, trials: Sequence[Trial]) -> Iterator[Record]:
     return map(job, trials)
 
 
+def thread_limits(threads: int) -> dict[str, str]:
+    """The environment of a worker: threads of BLAS and OpenMP would fight for the cores, and decide how sums round."""
+    return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
 def _in_workers(job: _Job, trials: Sequence[Trial], workers: int) -> Iterator[Record]:
     """Trials in `workers` processes of joblib's loky; each process writes its own records."""
-    # Threads of BLAS and OpenMP would fight for the cores, and sums would depend on their number.
-    threads = 1 if job.context.device == "cpu" else max(1, joblib.cpu_count() // workers)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    limits = {name: str(threads) for name in names}
+    limits = thread_limits(1 if job.context.device == "cpu" else max(1, joblib.cpu_count() // workers))
     lost = []
     with _processes(workers, limits) as executor:
         futures = {executor.submit(_call, job, trial): trial for trial in trials}
