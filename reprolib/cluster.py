@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import joblib
 import torch
 
 from reprolib.errors import UserError
+from reprolib.trials import thread_limits
 
 if TYPE_CHECKING:
     from parsl.config import Config
@@ -39,7 +41,8 @@ def configuration(
     """One worker per accelerator, each seeing only its own (CUDA_VISIBLE_DEVICES).
 
     A name that stands twice gives that GPU two workers.  `provider`: Parsl's SlurmProvider and the like for a
-    cluster, whose nodes must share the results folder; this machine when left out.  `folder`: Parsl's logs.
+    cluster, whose nodes must share the results folder; this machine when left out.  Its `worker_init` finds Python and
+    this package, and limits the threads of each worker (OMP_NUM_THREADS).  `folder`: Parsl's logs.
     """
     try:
         from parsl.config import Config
@@ -53,6 +56,7 @@ def configuration(
     # Parsl's programs lie beside this Python, which may not be on the path; its workers import what we import.
     programs = Path(sys.executable).parent
     found = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(sys.path)}
+    found |= thread_limits(max(1, joblib.cpu_count() // len(accelerators)))
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in found.items())
     executor = HighThroughputExecutor(
         label="trials",

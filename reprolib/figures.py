@@ -124,13 +124,6 @@ def overlay(
     return blended.round().astype(np.uint8)
 
 
-def part_legend(ax: Axes, classes: Sequence[str], **where) -> Axes:
-    """Name the colours of the classes; `where` goes to matplotlib's `legend`."""
-    handles = [Patch(facecolor=PART_COLOURS[name], edgecolor="#888888", label=name) for name in classes]
-    ax.legend(handles=handles, **where)
-    return ax
-
-
 def image_grid(
     rows: Sequence[Sequence[np.ndarray | None]],
     row_titles: Sequence[str] = (),

@@ -89,7 +89,7 @@ class Record:
     trial: Trial
     metrics: dict[str, float]
     curves: dict[str, list[float]]
-    cost: dict[str, Any]  # seconds, device, device_name, peak_memory_mb, and the outcome's speed
+    cost: dict[str, Any]  # seconds, device, device_name, peak_memory_mb, workers on it, and the outcome's speed
     environment: dict[str, Any]
     failure: str | None = None
 
@@ -259,7 +259,8 @@ def run(
 
     A failing trial is recorded, shown and returned (`Record.failure`) while the others go on; the next run
     tries it again.  `workers` processes share the device (0 = one per core, or four on a GPU).  Any other
-    `concurrent.futures.Executor` may carry the trials instead: `reprolib.cluster` makes one for several GPUs.
+    `concurrent.futures.Executor` may carry the trials instead: `reprolib.cluster` makes one for several GPUs,
+    `workers` on each.
     UserError before training where the device, the data root or a writable results folder is missing.
     """
     trials = list(trials)
@@ -268,7 +269,7 @@ def run(
     if missing:
         if executor is None:  # elsewhere the device is that of the worker
             context = dataclasses.replace(context, device=resolve_device(context.device))
-            workers = min(resolve_workers(workers, context.device), len(missing))
+        workers = min(resolve_workers(workers, context.device), len(missing))
         _check_data_root(missing, context.data_root)
         for study in sorted({trial.study for trial in missing}):
             store.check_writable(study)
@@ -276,7 +277,7 @@ def run(
             where = context.device if executor is None else f"{context.device}, on the executor's machines"
             print(f"Device of {len(missing)} trials: {where}.", file=sys.stderr)
             _warn_of_slow_device(missing, context.device)
-        job = _Job(execute, store, context, environment())
+        job = _Job(execute, store, context, environment(), workers)
         if executor is not None:
             finished = _in_executor(job, missing, executor)
         elif workers == 1:
@@ -388,6 +389,7 @@ class _Job:
     store: RunStore
     context: Context
     environment: dict[str, Any]
+    workers: int
 
     def __call__(self, trial: Trial) -> Record:
         """Run one trial and write its record, from whichever process this is."""
@@ -425,6 +427,7 @@ class _Job:
             "device": self.context.device,
             "device_name": name,
             "peak_memory_mb": round(peak, 1),
+            "workers": self.workers,
         }
 
     def fail(self, trial: Trial, error: BaseException, cost: Mapping[str, Any]) -> Record:
@@ -462,12 +465,14 @@ def _in_process(job: _Job, trials: Sequence[Trial]) -> Iterator[Record]:
     return map(job, trials)
 
 
+def thread_limits(threads: int) -> dict[str, str]:
+    """The environment of a worker: threads of BLAS and OpenMP would fight for the cores, and decide how sums round."""
+    return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
 def _in_workers(job: _Job, trials: Sequence[Trial], workers: int) -> Iterator[Record]:
     """Trials in `workers` processes of joblib's loky; each process writes its own records."""
-    # Threads of BLAS and OpenMP would fight for the cores, and sums would depend on their number.
-    threads = 1 if job.context.device == "cpu" else max(1, joblib.cpu_count() // workers)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    limits = {name: str(threads) for name in names}
+    limits = thread_limits(1 if job.context.device == "cpu" else max(1, joblib.cpu_count() // workers))
     lost = []
     with _processes(workers, limits) as executor:
         futures = {executor.submit(_call, job, trial): trial for trial in trials}

@@ -1,6 +1,7 @@
 """What a visitor types exists, and the three places that name the environment agree."""
 
 import re
+import shlex
 import subprocess
 import tomllib
 
@@ -109,7 +110,7 @@ def test_the_readme_needs_two_commands():
 
 @pytest.mark.parametrize("command", commands())
 def test_a_command_of_the_prose_exists(command):
-    words = command.split()
+    words = shlex.split(command)
     if words[0] == "make":
         assert all(re.search(rf"^{target}:", MAKEFILE, re.MULTILINE) for target in words[1:])
         return

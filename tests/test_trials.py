@@ -120,6 +120,7 @@ def in_two_workers(tmp_path_factory):
 
 def test_the_number_of_workers_does_not_change_the_numbers(tmp_path, in_two_workers):
     _, wanted, records = in_two_workers
+    assert {record.cost["workers"] for record in records[:2]} == {2}
     alone = quietly(wanted[:2], learn, RunStore(tmp_path), workers=1)
     assert metrics(records[:2]) == metrics(alone)
     assert [record.curves for record in records[:2]] == [record.curves for record in alone]
@@ -247,8 +248,9 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
 
 def test_a_record_says_what_it_cost_and_where_it_was_made(tmp_path):
     (record,) = quietly([trial()], learn, RunStore(tmp_path))
-    assert set(record.cost) == {"seconds", "device", "device_name", "peak_memory_mb", "images_per_second"}
-    assert record.cost["device"] == "cpu"
+    names = {"seconds", "device", "device_name", "peak_memory_mb", "workers", "images_per_second"}
+    assert set(record.cost) == names
+    assert (record.cost["device"], record.cost["workers"]) == ("cpu", 1)
     assert record.cost["peak_memory_mb"] > 1
     names = {"python", "torch", "numpy", "platform", "commit", "dirty", "reprolib"}
     assert set(record.environment) == names

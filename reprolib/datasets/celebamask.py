@@ -13,7 +13,6 @@ import numpy as np
 
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.parsing_faces import (
-    ALL_CLASSES,
     BROW_1,
     BROW_2,
     CLASSES,
@@ -22,7 +21,6 @@ from reprolib.datasets.parsing_faces import (
     INNER_MOUTH,
     LOWER_LIP,
     NOSE,
-    SKIN_AND_HAIR,
     UPPER_LIP,
 )
 from reprolib.datasets.pictures import picture_size, read_picture, resize_labels, resize_picture, same_size, subfolder
@@ -42,25 +40,25 @@ PARTS = {
 PAIRS = (("r_eye", "l_eye"), ("r_brow", "l_brow"))
 
 
-def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None, all_classes: bool = False) -> FaceSet:
+def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None) -> FaceSet:
     """The first `count` (None = all) faces of `split` ("train", "validation", "test") in the order of their numbers.
 
-    images uint8 (N, frame, frame, 3), labels uint8 (N, frame, frame) into `parsing_faces.CLASSES`, or `ALL_CLASSES` on
-    demand. A part without a mask file is absent: no pixel has its class. Of two eyes or brows the one farther left in
-    the picture is the first, whatever its file is called. UserError if the mapping, a picture or all masks of a face
+    images uint8 (N, frame, frame, 3), labels uint8 (N, frame, frame) into `parsing_faces.CLASSES`. A part
+    without a mask file is absent: no pixel has its class. Of two eyes or brows the one farther left in the picture is
+    the first, whatever its file is called. UserError if the mapping, a picture or all masks of a face
     are missing, a file is unreadable, or a mask has another shape than its picture.
     """
     folder = _folder(root)
     images, labels = [], []
     chosen = _partitions(folder)[split][:count]
     for number in chosen:
-        image, classes = _read(folder, number, all_classes)
+        image, classes = _read(folder, number)
         images.append(resize_picture(image, frame) if image.shape[:2] != (frame, frame) else image)
         labels.append(resize_labels(classes, frame))
     return FaceSet(
         images=np.stack(images),
         labels=np.stack(labels),
-        classes=ALL_CLASSES if all_classes else CLASSES,
+        classes=CLASSES,
         names=tuple(str(number) for number in chosen),
     )
 
@@ -90,7 +88,7 @@ def check(root: Path) -> list[str]:
                 _same_shape(size, picture_size(path), path)
             incomplete += len(found) < len(PARTS)
             if i % 500 == 0:
-                _read(folder, number, all_classes=False)
+                _read(folder, number)
         lines.append(f"CelebAMask-HQ {split}: {len(numbers)} faces, {incomplete} of them without one or more parts")
     return lines
 
@@ -133,10 +131,10 @@ def _found(folder: Path, number: int, parts) -> dict[str, Path]:
     return found
 
 
-def _read(folder: Path, number: int, all_classes: bool) -> tuple[np.ndarray, np.ndarray]:
+def _read(folder: Path, number: int) -> tuple[np.ndarray, np.ndarray]:
     """(image uint8 (H, W, 3), labels uint8 (h, w)) of one face; the dataset's pictures are twice as large as masks."""
     image = read_picture(_picture(folder, number))
-    found = _found(folder, number, (SKIN_AND_HAIR | PARTS) if all_classes else PARTS)
+    found = _found(folder, number, PARTS)
     masks = {}
     for part, path in found.items():
         masks[part] = read_picture(path)[..., 0] > 127
@@ -146,16 +144,13 @@ def _read(folder: Path, number: int, all_classes: bool) -> tuple[np.ndarray, np.
 
 
 def merge(masks: dict[str, np.ndarray]) -> np.ndarray:
-    """Masks bool (H, W) by part, one at least -> labels uint8 (H, W) into `ALL_CLASSES`; unknown parts are left out.
-
-    Skin, then hair, lie beneath the parts of the face.
-    """
+    """Masks bool (H, W) by part, one at least -> labels uint8 (H, W) into `CLASSES`; unknown parts are left out."""
     masks = dict(masks)
     for right, left in PAIRS:
         if _middle(masks.get(right)) > _middle(masks.get(left)):
             masks[right], masks[left] = masks[left], masks[right]
     labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
-    for part, index in (SKIN_AND_HAIR | PARTS).items():
+    for part, index in PARTS.items():
         if part in masks:
             labels[masks[part]] = index
     return labels

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from reprolib.datasets.faces import FaceSet
-from reprolib.datasets.parsing_faces import ALL_CLASSES, CLASSES
+from reprolib.datasets.parsing_faces import CLASSES
 from reprolib.datasets.pictures import (
     crop_square,
     picture_size,
@@ -27,29 +27,28 @@ FOLDER = "SmithCVPR2013_dataset_resized"
 LISTS = {"train": "exemplars.txt", "validation": "tuning.txt", "test": "testing.txt"}
 COUNTS = {"train": 2000, "validation": 230, "test": 100}
 FRAME = 1024  # pixels a side, to which the authors of yin2020 pad
-# plane → class: 02–09 are the paper's parts in its order, 01 is skin, 10 hair
-PLANES = (0, ALL_CLASSES.index("skin"), *range(1, 9), ALL_CLASSES.index("hair"))
+PLANES = 11  # 02–09 are the paper's parts in its order, 01 is skin, 10 hair
 
 
-def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None, all_classes: bool = False) -> FaceSet:
+def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None) -> FaceSet:
     """The first `count` (None = all) faces of `split` ("train", "validation", "test") in the order of its list.
 
-    images uint8 (N, frame, frame, 3), labels uint8 (N, frame, frame) into `parsing_faces.CLASSES`, or `ALL_CLASSES` on
-    demand. Each picture lies in the middle of a frame of 1024² zeros (a larger one is shrunk into it), which is then
-    resized to `frame`². Planes are soft: a pixel has the class of the brightest, where background is what the eight
+    images uint8 (N, frame, frame, 3), labels uint8 (N, frame, frame) into `parsing_faces.CLASSES`. Each picture
+    lies in the middle of a frame of 1024² zeros (a larger one is shrunk into it), which is then resized to `frame`².
+    Planes are soft: a pixel has the class of the brightest, where background is what the eight
     parts leave of white. UserError if a list, picture or plane is missing, unreadable or of another size.
     """
     folder, names = _listed(root, split)
     images, labels = [], []
     for name in names[:count]:
-        image, classes = _read(folder, name, all_classes)
+        image, classes = _read(folder, name)
         square, outlines = padded(image, FRAME), padded(classes, FRAME)
         images.append(resize_picture(square, frame) if frame != FRAME else square)
         labels.append(resize_labels(outlines, frame))
     return FaceSet(
         images=np.stack(images),
         labels=np.stack(labels),
-        classes=ALL_CLASSES if all_classes else CLASSES,
+        classes=CLASSES,
         names=tuple(names[:count]),
     )
 
@@ -69,16 +68,13 @@ def plane_path(folder: Path, name: str, plane: int) -> Path:
     return folder / "labels" / name / f"{name}_lbl{plane:02d}.png"
 
 
-def harden(planes: np.ndarray, *, all_classes: bool = False) -> np.ndarray:
-    """Soft planes uint8 (11, H, W) in the files' order -> labels uint8 (H, W).
+def harden(planes: np.ndarray) -> np.ndarray:
+    """Soft planes uint8 (11, H, W) in the files' order -> labels uint8 (H, W) into `CLASSES`.
 
-    Into `CLASSES`: background is 255 less the sum of the eight parts. Into `ALL_CLASSES`: the brightest of the eleven.
+    Background is 255 less the sum of the eight parts.
     """
-    scores = np.empty(planes.shape, np.int32)
-    scores[list(PLANES)] = planes
-    if not all_classes:
-        scores = scores[: len(CLASSES)]
-        scores[0] = 255 - scores[1:].sum(axis=0)
+    scores = planes[1 : 1 + len(CLASSES)].astype(np.int32)
+    scores[0] = 255 - scores[1:].sum(axis=0)
     return scores.argmax(axis=0).astype(np.uint8)
 
 
@@ -97,12 +93,12 @@ def check(root: Path) -> list[str]:
             )
         for i, name in enumerate(names):
             size = picture_size(_picture(folder, name))
-            for plane in range(len(PLANES)):
+            for plane in range(PLANES):
                 path = plane_path(folder, name, plane)
                 same_size(size, picture_size(path), path)
             if i % 50 == 0:
-                _read(folder, name, all_classes=False)
-        lines.append(f"HELEN {split} ({LISTS[split]}): {expected} faces with {len(PLANES)} planes each")
+                _read(folder, name)
+        lines.append(f"HELEN {split} ({LISTS[split]}): {expected} faces with {PLANES} planes each")
     return lines
 
 
@@ -126,12 +122,12 @@ def _picture(folder: Path, name: str) -> Path:
     return folder / "images" / f"{name}.jpg"
 
 
-def _read(folder: Path, name: str, all_classes: bool) -> tuple[np.ndarray, np.ndarray]:
+def _read(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """(image uint8 (H, W, 3), labels uint8 (H, W)) of one face in its own size."""
     image, planes = read_picture(_picture(folder, name)), []
-    for plane in range(len(PLANES)):
+    for plane in range(PLANES):
         path = plane_path(folder, name, plane)
         soft = read_picture(path)[..., 0]
         same_size(image.shape[1::-1], soft.shape[1::-1], path)
         planes.append(soft)
-    return image, harden(np.stack(planes), all_classes=all_classes)
+    return image, harden(np.stack(planes))

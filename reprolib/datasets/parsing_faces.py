@@ -1,7 +1,7 @@
 """Faces with labels of their parts, as HELEN has them: the data of yin2020, and what is done to it.
 
 Left and right are the picture's: brow 1 and eye 1 lie on its left. Skin and hair are background for the paper's
-network (Sec. 3.1); HELEN's eleven classes are offered beside its nine.
+network (Sec. 3.1), though the header of Tables 2–4 has skin.
 """
 
 from __future__ import annotations
@@ -25,12 +25,10 @@ from reprolib.errors import UserError
 
 CLASSES = ("background", "brow 1", "brow 2", "eye 1", "eye 2", "nose", "upper lip", "inner mouth", "lower lip")
 BACKGROUND, BROW_1, BROW_2, EYE_1, EYE_2, NOSE, UPPER_LIP, INNER_MOUTH, LOWER_LIP = range(9)
-ALL_CLASSES = (*CLASSES, "skin", "hair")  # the header of Tables 2–4 has skin; the paper trains neither
 OF_PART = {
     "brow_l": BROW_1, "brow_r": BROW_2, "eye_l": EYE_1, "eye_r": EYE_2, "nose": NOSE, "upper_lip": UPPER_LIP,
     "teeth": INNER_MOUTH, "tongue": INNER_MOUTH, "cavity": INNER_MOUTH, "lower_lip": LOWER_LIP,
 }  # fmt: skip
-SKIN_AND_HAIR = {"skin": ALL_CLASSES.index("skin"), "hair": ALL_CLASSES.index("hair")}
 
 # the six crops of Sec. 2.1 and the classes in each
 CROPS = {
@@ -59,26 +57,24 @@ def synthetic(
     *,
     size: int,
     first: int = 0,
-    all_classes: bool = False,
     annotator_noise: float = 0.0,
     options: FaceOptions = PORTRAIT,
 ) -> FaceSet:
     """Faces `first` … `first + count − 1` of the endless series `seed`, each of another person.
 
-    images uint8 (count, size, size, 3), labels uint8 (count, size, size) into `CLASSES`, or `ALL_CLASSES` on demand.
+    images uint8 (count, size, size, 3), labels uint8 (count, size, size) into `CLASSES`.
     As in HELEN's padded frame, each face is smaller than the frame, lies off its centre, and the photo around it is
     framed by zeros: a centred rectangle that holds all landmarks. An occluder is background. `annotator_noise`:
     standard deviation of label borders in pixels of a picture 128 high.
     """
-    others = SKIN_AND_HAIR if all_classes else {}
-    to_class = np.array([(OF_PART | others).get(part, BACKGROUND) for part in PARTS], np.uint8)
+    to_class = np.array([OF_PART.get(part, BACKGROUND) for part in PARTS], np.uint8)
     options = replace(options, annotator_noise=annotator_noise * size / 128)
     drawn = [_portrait(seed, index, size, options, to_class) for index in range(first, first + count)]
     names = tuple(f"parsing-{seed}-{index}" for index in range(first, first + count))
     return FaceSet(
         images=np.stack([image for image, _, _ in drawn]),
         labels=np.stack([labels for _, labels, _ in drawn]),
-        classes=ALL_CLASSES if all_classes else CLASSES,
+        classes=CLASSES,
         names=names,
         persons=tuple(f"subject-{name}" for name in names),
         boxes=np.stack([face.box for _, _, face in drawn]),
@@ -125,30 +121,20 @@ def _axes(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(shape[0])[:, None], np.arange(shape[1])[None]
 
 
-def erase_parts(faces: FaceSet, kinds: Sequence[str], *, seed: int) -> FaceSet:
-    """The same faces with the parts `kinds`, names of `CROPS`, painted over in the pictures: yin2020 Figure 5.
-
-    Each part's surroundings are covered by skin colour, or by a piece of the picture without parts, as `seed` and
-    the picture's name draw. Labels stay as they are. UserError for an unknown part.
-    """
-    unknown = [kind for kind in kinds if kind not in CROPS]
-    if unknown:
-        raise UserError(f"a part to erase is one of {', '.join(CROPS)}, but {unknown[0]!r} is asked for: choose one")
-    return _erased(faces, [tuple(kinds)] * len(faces), seed)
-
-
 def erase_some(faces: FaceSet, number: int, *, seed: int) -> FaceSet:
-    """As `erase_parts`, with `number` (0 to 6) parts drawn for each face; more parts include those of fewer.
-
-    The tags of a face name the parts that it lost, such as "no mouth".
-    """
+    """The same faces, each without `number` (0 to 6) parts that are drawn for it; more parts include those of fewer."""
     if not 0 <= number <= len(CROPS):
         raise UserError(f"0 to {len(CROPS)} parts can be erased, but {number} are asked for: change the number")
     orders = [_stream(seed, name).permutation(list(CROPS)).tolist() for name in faces.names]
-    return _erased(faces, [tuple(order[:number]) for order in orders], seed)
+    return erased(faces, [tuple(order[:number]) for order in orders], seed=seed)
 
 
-def _erased(faces: FaceSet, kinds: Sequence[tuple[str, ...]], seed: int) -> FaceSet:
+def erased(faces: FaceSet, kinds: Sequence[Sequence[str]], *, seed: int) -> FaceSet:
+    """The same faces with parts painted over in the pictures, `kinds` of `CROPS` for each face: yin2020 Figure 5.
+
+    Each part's surroundings are covered by skin colour, or by a piece of the picture without parts, as `seed` and
+    the picture's name draw. Labels stay as they are; tags name the parts that a face lost, such as "no mouth".
+    """
     images, tags = faces.images.copy(), []
     for i, (name, lost) in enumerate(zip(faces.names, kinds, strict=True)):
         for kind in lost:

@@ -71,9 +71,9 @@ class DualSegNetwork(nn.Module):
     channels, is what Table V's counts need; Yang et al. do not say.
     """
 
-    def __init__(self, *, classes: int = 5, encoder: str = "resnet34", weights: str | None = None):
+    def __init__(self, *, classes: int = 5, encoder: str = "resnet34"):
         super().__init__()
-        self.encoder = build_encoder(encoder, weights=weights)
+        self.encoder = build_encoder(encoder)
         channels = self.encoder.channels
         finest = channels[0]
         self.decoder = Decoder(channels)

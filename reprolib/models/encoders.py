@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.error import URLError
-
 import torchvision
 from torch import Tensor, nn
 
@@ -30,29 +28,13 @@ class Encoder(nn.Module):
         return scales
 
 
-def build_encoder(name: str = "resnet34", *, weights: str | None = None) -> Encoder:
-    """One of `ENCODERS`, with random weights (None) or those trained on ImageNet ("imagenet", downloaded once).
-
-    "resnet34/4" and so on: a quarter as wide, with random weights only.
-
-    UserError for another name, for other weights, and when the weights cannot be had.
-    """
-    narrow = name.removesuffix(QUARTER)
-    if narrow != name and narrow in QUARTER_WIDTH and weights is None:
-        cut, classifier = QUARTER_WIDTH[narrow]
-        return cut(classifier())
-    if name not in ENCODERS:
-        raise UserError(f"expected an encoder out of {', '.join(ENCODERS)}, found {name!r}; choose one of them")
-    if weights not in (None, "imagenet"):
-        raise UserError(f"expected encoder weights None or 'imagenet', found {weights!r}; choose one of them")
-    cut, classifier = ENCODERS[name]
-    try:
-        return cut(torchvision.models.get_model(classifier, weights="IMAGENET1K_V1" if weights else None))
-    except (URLError, TimeoutError) as error:
-        raise UserError(
-            f"expected to download the ImageNet weights of {name}, found no way to their server ({error}); "
-            "connect this machine or train from random weights"
-        ) from error
+def build_encoder(name: str = "resnet34") -> Encoder:
+    """One of `ENCODERS` with random weights; "resnet34/4" and so on: a quarter as wide. UserError for another name."""
+    known = ENCODERS | {narrow + QUARTER: made for narrow, made in QUARTER_WIDTH.items()}
+    if name not in known:
+        raise UserError(f"expected an encoder out of {', '.join(known)}, found {name!r}; choose one of them")
+    cut, classifier = known[name]
+    return cut(classifier())
 
 
 def _resnet(net: nn.Module) -> Encoder:
@@ -85,13 +67,14 @@ def _shufflenet_v2(net: nn.Module) -> Encoder:
     return Encoder([stem, net.stage2, net.stage3, net.stage4], (24, 48, 96, 192))
 
 
-# name -> how it is cut, torchvision's classifier; the variants are those that give the counts of Table VI
+# name -> how it is cut, torchvision's classifier (with ImageNet weights in the paper); its variants are those that give
+# the counts of Table VI
 ENCODERS = {
-    "resnet34": (_resnet, "resnet34"),
-    "resnet18": (_resnet, "resnet18"),
-    "mobilenet_v2": (_mobilenet_v2, "mobilenet_v2"),
-    "squeezenet": (_squeezenet, "squeezenet1_1"),
-    "shufflenet_v2": (_shufflenet_v2, "shufflenet_v2_x0_5"),
+    "resnet34": (_resnet, torchvision.models.resnet34),
+    "resnet18": (_resnet, torchvision.models.resnet18),
+    "mobilenet_v2": (_mobilenet_v2, torchvision.models.mobilenet_v2),
+    "squeezenet": (_squeezenet, torchvision.models.squeezenet1_1),
+    "shufflenet_v2": (_shufflenet_v2, torchvision.models.shufflenet_v2_x0_5),
 }
 # the same with a quarter of the channels, or half of MobileNetV2's; ShuffleNetV2 has as few already
 QUARTER_WIDTH = {

@@ -48,11 +48,10 @@ class GloReNetwork(nn.Module):
         *,
         classes: int = 5,
         encoder: str = "resnet34",
-        weights: str | None = None,
         nodes: tuple[int, int, int] = (16, 32, 64),
     ):
         super().__init__()
-        self.encoder = build_encoder(encoder, weights=weights)
+        self.encoder = build_encoder(encoder)
         channels = self.encoder.channels
         self.units = nn.ModuleList(GloReUnit(c, nodes=n) for c, n in zip(channels[:3], nodes, strict=True))
         self.decoder = Decoder(channels)

@@ -38,7 +38,6 @@ class LipNetwork(nn.Module):
         *,
         classes: int = 5,  # background, lip, teeth, tongue, inner cavity
         encoder: str = "resnet34",
-        weights: str | None = None,  # "imagenet" in the paper
         flm: Literal["none", "rules", "reconstruction"] = "reconstruction",
         fgr: Literal["none", "linear", "fuzzy"] = "fuzzy",
         kernels: tuple[int, int, int] = (16, 32, 64),  # Table I
@@ -49,7 +48,7 @@ class LipNetwork(nn.Module):
         normalised: bool = False,
     ):
         super().__init__()
-        self.encoder = build_encoder(encoder, weights=weights)
+        self.encoder = build_encoder(encoder)
         *enhanced, _ = self.encoder.channels
         self.fuzzy_learning = nn.ModuleList(
             FuzzyLearningModule(

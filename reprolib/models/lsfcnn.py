@@ -45,9 +45,9 @@ class LSFCNN(nn.Module):
     Input float32 (N, 3, H, W), sides divisible by 32; output `Heads`.
     """
 
-    def __init__(self, *, classes: int = 5, encoder: str = "resnet34", weights: str | None = None):
+    def __init__(self, *, classes: int = 5, encoder: str = "resnet34"):
         super().__init__()
-        self.encoder = build_encoder(encoder, weights=weights)
+        self.encoder = build_encoder(encoder)
         channels = self.encoder.channels
         self.fuzzy = nn.ModuleList(FuzzyAndModule(c) for c in channels[:3])
         self.fusion = nn.ModuleList(SqueezeExcitationFusion(2 * c, c) for c in channels[:3])

@@ -1,6 +1,6 @@
 """torchvision's classifiers at a quarter of their width: what a CPU can train on pictures of a quarter of the area.
 
-Their features are those of `reprolib.models.encoders` with a quarter of the channels; there are no ImageNet weights.
+Their features are those of `reprolib.models.encoders` with a quarter of the channels.
 """
 
 from __future__ import annotations

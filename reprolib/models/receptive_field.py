@@ -29,16 +29,6 @@ def gradient_map(model: nn.Module, input_size: int, pixel: tuple[int, int], *, s
     return image.grad[0].abs().sum(0).numpy()
 
 
-def by_gradient(model: nn.Module, input_size: int, pixel: tuple[int, int]) -> tuple[int, int]:
-    """Extent, (rows, columns) in pixels, of the inputs that output `pixel` = (row, column) depends on.
-
-    The field must lie inside the input, or it is cut off at the border.
-    """
-    touched = gradient_map(model, input_size, pixel) > 0
-    rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
-    return int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
-
-
 def longest_path(model: nn.Module) -> list[nn.Module]:
     """The convolutions and pixel shuffles of a model in order of definition.
 
@@ -73,11 +63,3 @@ def by_arithmetic(layers: Iterable[nn.Module], *, phases: int = 4) -> tuple[int,
     layers = list(layers)
     ends = [interval(layers, phase) for phase in range(phases)]
     return tuple(last - first + 1 for first, last in ends)
-
-
-def without_upscaling(layers: Iterable[nn.Module]) -> int:
-    """Receptive field when the decoder's convolutions are counted as if they ran at the encoder's stride.
-
-    For `EncoderDecoder` this gives the paper's 121 = 73 + 6×8 pixels (Masi et al. 2020, Sec. 3.2).
-    """
-    return by_arithmetic([m for m in layers if not isinstance(m, nn.PixelShuffle)], phases=1)[0]

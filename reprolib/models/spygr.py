@@ -49,9 +49,9 @@ class SpyGRNetwork(nn.Module):
     and no other decoder are what Table V's counts need; Yang et al. do not say.
     """
 
-    def __init__(self, *, classes: int = 5, encoder: str = "resnet34", weights: str | None = None, width: int = 64):
+    def __init__(self, *, classes: int = 5, encoder: str = "resnet34", width: int = 64):
         super().__init__()
-        self.encoder = build_encoder(encoder, weights=weights)
+        self.encoder = build_encoder(encoder)
         self.reasoning = nn.ModuleList(GraphReasoning(c, width) for c in self.encoder.channels)
         self.heads = PredictionHeads(self.encoder.channels, classes=classes, decoded=width)
 

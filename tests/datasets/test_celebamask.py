@@ -61,11 +61,6 @@ def test_parts_are_merged_to_the_nine_classes(folder):
     assert labels[5, 5] == labels[1, 10] == labels[0, 0] == 0
 
 
-def test_eleven_classes_have_skin_and_hair(folder):
-    labels = celebamask.load(folder, "test", frame=32, all_classes=True).labels[0]
-    assert [labels[5, 5], labels[1, 10], labels[3, 10], labels[9, 8]] == [9, 10, 10, 1]
-
-
 def test_the_eye_farther_left_is_the_first_whatever_its_file_is_called(folder):
     write_mask(folder, 2001, "r_eye", BOXES["l_eye"])
     write_mask(folder, 2001, "l_eye", BOXES["r_eye"])

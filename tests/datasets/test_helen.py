@@ -66,13 +66,6 @@ def test_planes_two_to_nine_are_classes_one_to_eight_and_the_rest_is_background(
     assert column.tolist() == [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0]
 
 
-def test_eleven_classes_have_skin_and_hair(root):
-    faces = helen.load(root, "test", all_classes=True)
-    column = faces.labels[0, (1024 - 60) // 2 :, 512][:60:5]
-    assert faces.classes[9:] == ("skin", "hair")
-    assert column.tolist() == [0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 10, 0]
-
-
 def test_a_soft_pixel_has_the_class_of_the_brightest_plane():
     planes = np.zeros((11, 1, 4), np.uint8)
     planes[:, 0, 0] = [0, 60, 0, 0, 0, 0, 195, 0, 0, 0, 0]  # nose and skin
@@ -80,7 +73,6 @@ def test_a_soft_pixel_has_the_class_of_the_brightest_plane():
     planes[:, 0, 2] = [0, 80, 0, 0, 0, 0, 90, 0, 0, 0, 85]  # skin and hair together outweigh the nose
     planes[:, 0, 3] = [0, 0, 0, 0, 0, 0, 0, 90, 100, 65, 0]
     assert helen.harden(planes).tolist() == [[5, 0, 0, 7]]
-    assert helen.harden(planes, all_classes=True).tolist() == [[5, 9, 5, 7]]
 
 
 def test_a_picture_larger_than_the_frame_is_shrunk_into_it():

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from reprolib.errors import UserError
 from reprolib.models.encoders import QUARTER, QUARTER_WIDTH, build_encoder
 
 
@@ -23,8 +22,3 @@ def test_shufflenet_has_few_channels_already():
 def test_a_narrow_resnet_has_about_a_sixteenth_of_the_parameters(name):
     counts = [sum(p.numel() for p in build_encoder(one).parameters()) for one in (name + QUARTER, name)]
     assert 1 / 17 < counts[0] / counts[1] < 1 / 14
-
-
-def test_there_are_no_imagenet_weights_for_narrow_encoders():
-    with pytest.raises(UserError, match=r"expected an encoder out of resnet34, .* found 'resnet34/4'"):
-        build_encoder("resnet34/4", weights="imagenet")

@@ -11,7 +11,7 @@ from reprolib.errors import UserError
 from reprolib.report import published
 from reprolib.studies.masi2020 import data, pictures, results, settings, systems
 from reprolib.studies.masi2020.plan import trials
-from reprolib.trials import Context, RunStore, Trial, run
+from reprolib.trials import Context, Outcome, RunStore, Trial, run
 
 study = studies.load("masi2020")
 SMOKE = settings.Parameters()
@@ -221,6 +221,24 @@ def test_tables_show_ours_beside_the_papers_and_say_what_is_not_done(small_run):
     assert float(table.loc[settings.PARTS_BASELINE, ("acc_sp", "ours")]) > 0
     everything = study.tables(SMOKE, store)
     assert everything["table 1"].loc[settings.CE_FINETUNED, ("IOU_face", "ours")] == "not done"
+
+
+@pytest.mark.parametrize(
+    ("cost", "verdict"),
+    [
+        ({"device": "cuda", "workers": 1}, "reproduced"),
+        ({"device": "cuda"}, "reproduced"),  # an old record
+        ({"device": "cuda", "workers": 4}, "not tested"),
+        ({"device": "cpu", "workers": 1}, "not tested"),
+    ],
+)
+def test_speed_is_judged_on_a_gpu_that_no_other_trial_shared(tmp_path, cost, verdict):
+    parameters, store = settings.Parameters(profile="gpu", data="paper"), RunStore(tmp_path)
+    rows = study.trials(parameters)["table 1"]
+    for trial in (row for row in rows if row.name == settings.CONSENSUS_FINETUNED):
+        store.save(trial, Outcome({}, speed={"images_per_second": 400.0 + trial.seed}), cost=cost, environment={})
+    [speed] = [claim for claim in study.claims(parameters, store) if claim.id == "speed"]
+    assert speed.verdict == verdict
 
 
 def test_claims_without_records_are_not_tested(tmp_path):
