@@ -75,7 +75,15 @@ shown = page.StudyPage(study, pictures.drawn, parameters, store)
 
 # %% tags=["hide-input"]
 shown.answers(
-    "motion-primary", "time-primary", "loss-baseline", "loss-classifier", "layer", "zoom", "zoom-alone", "zoom-rest"
+    "motion-primary",
+    "time-primary",
+    "loss-baseline",
+    "loss-classifier",
+    "layer",
+    "zoom",
+    "zoom-alone",
+    "zoom-rest",
+    "unet",
 )
 shown.claims()
 
@@ -127,7 +135,9 @@ shown.figure("figure 4", "figure 4", "Figure 4: crops of eyes and mouth and thei
 # are pooled over all test frames. mIoU leaves the background out. The tracker gets the frames at the size they are kept
 # in, twice that of the networks' input. Frames per second are those of the networks alone, frame by frame, without
 # smoothing, while other trials shared the machine: with much noise. The Unet of today has the encoder ResNet-50; at
-# `cpu` a ResNet-34 and a decoder of a quarter of their channels, but no fewer than 16. UNET_TEXT
+# `cpu` a ResNet-34, it and its decoder with a quarter of their channels, but the decoder with no fewer than 16. It is
+# trained as long as the baseline FCN and by the same loss. Its masks have the resolution of its input, where a cell of
+# the paper's networks is 16 pixels wide.
 
 # %% tags=["hide-input"]
 shown.table("table 2", "Table 2: baselines.")
