@@ -84,7 +84,7 @@ shown.answers(
     "zoom-alone",
     "zoom-rest",
     "unet",
-)
+)  # fmt: skip
 shown.claims()
 
 # %% [markdown]
