@@ -75,14 +75,7 @@ shown = page.StudyPage(study, pictures.drawn, parameters, store)
 
 # %% tags=["hide-input"]
 shown.answers(
-    "motion-primary",
-    "time-primary",
-    "loss-baseline",
-    "loss-classifier",
-    "layer",
-    "zoom",
-    "zoom-alone",
-    "zoom-rest",
+    "motion-primary", "time-primary", "loss-baseline", "loss-classifier", "layer", "zoom", "zoom-alone", "zoom-rest",
     "unet",
 )  # fmt: skip
 shown.claims()

@@ -204,7 +204,7 @@ QUESTIONS = (
     *(_ours(f"long-linear {name}", f"Four times as long, does segmentation loss beat {name}?",
             "extra C", s.long_row(s.LINEAR), s.long_row(row), None)
       for name, row in {"cross-entropy": s.CROSS_ENTROPY, "IoU loss": s.IOU, "Dice loss": s.DICE}.items()),
-    _ours("unet", "What does a Unet of today give over the full system, on single frames, trained as long as the baseline?",
+    _ours("unet", "What does a Unet of today, trained on frames as long as the baseline, give over the full system?",
           "Table 2", s.UNET, s.COMBINED, None),
     _ours("unet-smoothing", "Does smoothing over time help the Unet?", "Table 2", s.UNET_SMOOTHED, s.UNET, None),
 )  # fmt: skip
