@@ -84,7 +84,7 @@ shown = page.StudyPage(study, pictures.drawn, parameters, store)
 # %% tags=["hide-input"]
 shown.answers(
     "two-streams", "as-long-local", "detected", "two-wer", "two-local-wer", "plain", "no-graph", "longer-plain",
-    "longer-no-graph", "word-specific", "speaker-specific", "seen", "whole-seen",
+    "longer-no-graph", "longer-semantic", "longer-attention", "longer-lmfe", "word-specific", "speaker-specific", "seen", "whole-seen",
 )  # fmt: skip
 shown.claims()
 
@@ -160,7 +160,8 @@ shown.own_table(homophenes, "homophenes", "Accuracy (%) of words that look like 
 # ## Which parts of the local stream matter? (Table V)
 #
 # All rows are the local stream alone. Where one kind of feature is left out, a linear layer widens the other one, so
-# that the graph network stays the same.
+# that the graph network stays the same. A verdict on these rows should be read beside extra F, above, where the same
+# rows have learned longer.
 
 # %% tags=["hide-input"]
 shown.table("table 5", "Table V: the local stream without its parts.")
