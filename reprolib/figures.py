@@ -224,7 +224,7 @@ def effect_plot(ax: Axes, claims: Sequence[Claim]) -> Axes:
     """A forest plot: each claim's published effect (diamond) above ours with its 95 % interval.
 
     The claims must share one unit (ValueError), as they share one axis. Claims with one id share a row,
-    one colour for each data source.
+    one colour for each data source. An effect that is not judged is dotted, its point hollow.
     """
     units = {claim.unit for claim in claims}
     if len(units) != 1:
@@ -244,15 +244,19 @@ def effect_plot(ax: Axes, claims: Sequence[Claim]) -> Axes:
         if claim.effect is None:
             ax.text(0, y, f"  not tested ({claim.data})", va="center", fontsize=8, color=colour)
             continue
-        ax.plot([claim.low, claim.high], [y, y], color=colour, linewidth=2.5, solid_capstyle="butt")
-        ax.plot(claim.effect, y, "o", color=colour, markersize=7)
+        judged = claim.verdict != "not tested"
+        line = {"linewidth": 2.5} if judged else {"linewidth": 1, "linestyle": (0, (2, 2))}
+        ax.plot([claim.low, claim.high], [y, y], color=colour, solid_capstyle="butt", **line)
+        ax.plot(claim.effect, y, "o", color=colour, markerfacecolor=colour if judged else "white", markersize=7)
     for data in sources:
         ax.plot([], [], "o-", color=DATA_COLOURS[data], linewidth=2.5, label=f"ours, {data} data")
+    if any(claim.verdict == "not tested" and claim.effect is not None for claim in claims):
+        ax.plot([], [], "o:", color="#444444", markerfacecolor="white", linewidth=1, label="not tested")
     ax.set_yticks(range(len(ids)), [textwrap.fill(first[name].statement, 42) for name in ids])
     ax.set_ylim(len(ids) - 0.4, -0.6)
     ax.set_xlabel(f"effect ({units.pop()})")
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4)
     return ax
 
 

@@ -165,6 +165,14 @@ def test_effects_stand_beside_the_published_ones_one_row_a_claim():
     assert [text.get_text().strip() for text in ax.texts] == ["not tested (public)"]
 
 
+def test_effects_that_are_not_judged_are_hollow_and_the_legend_says_so():
+    _, ax = plt.subplots()
+    figures.effect_plot(ax, [claim(), claim(data="public", verdict="not tested")])
+    filled = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    assert [colour == "white" for colour in filled] == [False, True]
+    assert any(text.get_text().startswith("not tested") for text in ax.get_legend().get_texts())
+
+
 def test_effects_of_two_units_do_not_share_an_axis():
     with pytest.raises(ValueError, match="share one unit"):
         figures.effect_plot(plt.subplots()[1], [claim(), claim(unit="components")])
