@@ -75,7 +75,7 @@ shown = page.StudyPage(study, pictures.drawn, parameters, store)
 #
 # *Of the records*, 111 were made by an earlier version of this code, which computes the same from a specification in
 # other words (commits 518f45a and bac85e7); their specifications were put into today's. Three of them, drawn from three
-# rows, were run again from the start with today's code and are equal in every pixel that they count.
+# rows, were run again from the start with today's code, and all their counts of pixels are equal.
 
 # %% tags=["hide-input"]
 shown.answers(
