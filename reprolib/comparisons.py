@@ -62,8 +62,13 @@ def compare(
     return paired_bootstrap(arrays(a, c.of_a), arrays(b, c.of_b), statistic, groups=groups)
 
 
-def planned(those: Sequence[Comparison], plan: Mapping[str, Sequence[Trial]]) -> list[Comparison]:
-    """Those of whose rows a plan (place → trials) has both: what a data source lacks is not asked of it."""
+def planned(
+    those: Sequence[Comparison],
+    trials: Callable[[StudyParameters], Mapping[str, Sequence[Trial]]],
+    parameters: StudyParameters,
+) -> list[Comparison]:
+    """Those of whose rows the study's `trials`, of all its tables, have both: what a data source lacks is not asked."""
+    plan = trials(parameters.model_copy(update={"tables": []}))
     rows = {trial.name for of_place in plan.values() for trial in of_place}
     return [c for c in those if {c.a, c.b} <= rows]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
@@ -21,10 +22,14 @@ def rendered(kind: str, arguments: tuple, draw: Callable[[], Mapping[str, np.nda
     want the same pictures one draws them.
     """
     settings = repr((kind, RENDERING, *arguments))
-    stored = CACHE / kind / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz"
+    return made_once(CACHE / kind / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz", draw)
+
+
+def made_once(stored: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of the file `stored`, which `make` gives if it is not there yet; one process makes, others wait."""
     stored.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(stored.with_suffix(".lock")):
         if not stored.is_file():
-            save_arrays(stored, **draw())
+            save_arrays(stored, **make())
     with np.load(stored) as kept:
         return dict(kept)

@@ -10,13 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
 from reprolib.datasets import grid, lrs2, lrs3, lrw, synthetic_speech, talking_speech
 from reprolib.datasets.facesynth import LEXICON
-from reprolib.datasets.landmarks import save_arrays
+from reprolib.datasets.rendered import made_once
 from reprolib.datasets.speech import MOUTH, SpeechSet, gathered, jitter, mouth_crops, split_by_speaker
 from reprolib.datasets.talking_mouths import crop_box, mouth_crop
 from reprolib.errors import UserError
@@ -236,18 +235,17 @@ def lip_masks(clips: SpeechSet, points: np.ndarray, side: int) -> np.ndarray:
     for part in (clips.frames, points.astype(np.float32), np.frombuffer(_lip_weights(), np.uint8)):
         seen.update(np.ascontiguousarray(part))
     stored = CACHE / "lip_masks" / f"{seen.hexdigest()[:16]}.npz"
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(stored.with_suffix(".lock")):
-        if not stored.is_file():
-            masks = [
-                _masks_of(frames[:count], of_clip[:count], side)
-                for frames, of_clip, count in tqdm(
-                    zip(clips.frames, points, clips.lengths.tolist(), strict=True), "lip masks", total=len(clips)
-                )
-            ]
-            save_arrays(stored, masks=np.concatenate(masks))
-    with np.load(stored) as kept:
-        found = np.split(kept["masks"], np.cumsum(clips.lengths)[:-1])
+
+    def predict() -> dict[str, np.ndarray]:
+        masks = [
+            _masks_of(frames[:count], of_clip[:count], side)
+            for frames, of_clip, count in tqdm(
+                zip(clips.frames, points, clips.lengths.tolist(), strict=True), "lip masks", total=len(clips)
+            )
+        ]
+        return {"masks": np.concatenate(masks)}
+
+    found = np.split(made_once(stored, predict)["masks"], np.cumsum(clips.lengths)[:-1])
     masks = np.zeros((len(clips), PARTS, clips.frames.shape[1], side, side), np.float32)
     for place, of_clip in zip(masks, found, strict=True):
         place[:, : len(of_clip)] = of_clip.transpose(1, 0, 2, 3) / np.float32(255)

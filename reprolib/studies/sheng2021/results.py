@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from reprolib import comparisons, report
-from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summary, told
+from reprolib.comparisons import Comparison, Rows, claim, compare, planned, scores, summary, told
 from reprolib.records import Arrays, by_row
 from reprolib.statistics import Interval, paired_bootstrap
 from reprolib.studies.sheng2021 import settings as s
@@ -21,16 +21,13 @@ from reprolib.trials import Record, RunStore
 PER_UTTERANCE = {"CER, mean of utterances": "cer_utterance", "WER, mean of utterances": "wer_utterance"}
 SENTENCES_SEEN = {
     "WER": "wer", "WER of sentences not in training": "wer_new", "CER": "cer", "CER, training clips": "cer_training",
-    "CER, validation clips": "cer_validation",     "words not in training (%)": "new_words",
+    "CER, validation clips": "cer_validation", "words not in training (%)": "new_words",
 }  # fmt: skip
 EXTRA_WORDS = {"Acc": "accuracy"} | s.HOMOPHENES
 NAMES = {
-    "accuracy": "accuracy",
-    "viseme_accuracy": "accuracy of viseme classes",
-    "cer": "CER",
-    "wer": "WER",
+    "accuracy": "accuracy", "viseme_accuracy": "accuracy of viseme classes", "cer": "CER", "wer": "WER",
     "distance": "distance",
-}
+}  # fmt: skip
 STATISTICS = {"clips": "clips_{}", "words": "words_{}", "different words": "vocabulary_{}", "speakers": "speakers_{}"}
 
 
@@ -297,7 +294,7 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
                "extra B", s.jittered(row, jitter), row, None)
         for row in s.JITTERED for jitter in parameters.jitters
     ]  # fmt: skip
-    asked = _asked((*QUESTIONS, *noise), parameters)
+    asked = planned((*QUESTIONS, *noise), trials, parameters)
     found = [_compare(c, records, arrays) for c in asked]
     return comparisons.answers(asked, found, "accuracy (WER for sentences), 95 % interval")
 
@@ -308,7 +305,7 @@ def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> 
     Claims that are not tested because one of the rows has not learned are left out.
     """
     records, arrays = records_of(parameters, store), Arrays(store)
-    known = [c for c in _claimed(parameters) if _learned(c, records, arrays)] + _asked(QUESTIONS, parameters)
+    known = [c for c in _claimed(parameters) if _learned(c, records, arrays)] + planned(QUESTIONS, trials, parameters)
     there = {c.id for c in known}
     asked = [name for name in ids if name in there]
     return told(asked, known, lambda c: _compare(c, records, arrays), NAMES.__getitem__)
@@ -316,12 +313,7 @@ def answers(parameters: s.Parameters, store: RunStore, ids: Collection[str]) -> 
 
 def _claimed(parameters: s.Parameters) -> list[Comparison]:
     """The paper's claims that this data source can test."""
-    return _asked((*CLAIMS, *_sentence_claims(parameters), *GRAPH_CLAIMS), parameters)
-
-
-def _asked(those: Sequence[Comparison], parameters: s.Parameters) -> list[Comparison]:
-    """Those of whose rows this data source has both: of real clips nobody asks for words."""
-    return comparisons.planned(those, trials(parameters.model_copy(update={"tables": []})))
+    return planned((*CLAIMS, *_sentence_claims(parameters), *GRAPH_CLAIMS), trials, parameters)
 
 
 def _learned(c: Comparison, records: Rows, arrays: Arrays) -> bool:

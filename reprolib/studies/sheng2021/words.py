@@ -91,8 +91,7 @@ def fitted_reader(p: Mapping, seed: int, context: Context) -> tuple[Reader, dict
 
     spec = {name: p[name] for name in WORD_SPEC} | choices | {"seed": seed, "recipe": s.RECIPE}
     spec["data"] = clips_of.words_from(p)
-    reader, curves = fitted_once("sheng2021", spec, build, fit, context)
-    return reader.eval(), curves
+    return fitted_once("sheng2021", spec, build, fit, context)
 
 
 def without_choices(p: Mapping) -> dict:

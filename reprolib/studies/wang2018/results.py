@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 from reprolib import comparisons, report
-from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summary, told
+from reprolib.comparisons import Comparison, Rows, claim, compare, planned, scores, summary, told
 from reprolib.models import complexity
 from reprolib.models.conv_lstm import ConvLSTM, ConvLSTMFCN
 from reprolib.models.fcn_resnet50 import FCNResNet50, keras_parameters, output_sizes
@@ -237,8 +237,7 @@ def questions(parameters: s.Parameters, store: RunStore) -> pd.DataFrame:
         for gamma in parameters.gammas
         if gamma != s.PRIMARY_GAMMA
     ]  # fmt: skip
-    whole = parameters.model_copy(update={"tables": []})
-    asked = comparisons.planned((*QUESTIONS, *of_gammas), trials(whole))
+    asked = planned((*QUESTIONS, *of_gammas), trials, parameters)
     return comparisons.answers(asked, [_compare(c, records, arrays) for c in asked], "mIoU, 95 % interval")
 
 

@@ -52,10 +52,8 @@ Predict = Callable[[np.ndarray, int], np.ndarray]
 def execute(trial: Trial, context: Context) -> Outcome:
     """Train the trial's system and score it on the test clips; every random number follows from `trial.seed`."""
     p, seed = trial.params, trial.seed
-    if p["stage"] == "tracker":
-        return _outcome(_tracked, {}, p, context, speed=_clips_per_second(_tracked, p, context))
-    if p["stage"] == "mean":
-        predict = _mean_mask(p, context)
+    if p["stage"] in ("tracker", "mean"):
+        predict = _tracked if p["stage"] == "tracker" else _mean_mask(p, context)
         return _outcome(predict, {}, p, context, speed=_clips_per_second(predict, p, context))
     if p["stage"] == "combined":
         return _combined(p, seed, context)

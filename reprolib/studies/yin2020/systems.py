@@ -152,7 +152,7 @@ def _localiser(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict
         return localiser(p, mean=faces_of.mean_theta(labels, **_picked(p, PATCHES)))
 
     def fit(model: nn.Module) -> dict:
-        coarse = _coarse(p, seed, context)[0].eval()
+        coarse, _ = _coarse(p, seed, context)
 
         @torch.no_grad()
         def prepare(full: Tensor, labels: Tensor, _) -> Batch:
