@@ -14,8 +14,8 @@ from typer.core import TyperCommand
 from reprolib import cluster, paths, studies
 from reprolib import status as progress
 from reprolib.errors import UserError
+from reprolib.machine import resolve_workers
 from reprolib.parameters import check_parameters, declared_parameters, parse_value
-from reprolib.trials import resolve_workers
 from reprolib.trials import run as run_trials
 
 app = typer.Typer(

@@ -13,7 +13,7 @@ import joblib
 import torch
 
 from reprolib.errors import UserError
-from reprolib.trials import thread_limits
+from reprolib.machine import thread_limits
 
 if TYPE_CHECKING:
     from parsl.config import Config

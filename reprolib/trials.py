@@ -8,10 +8,7 @@ import json
 import math
 import numbers
 import os
-import platform
-import random
 import resource
-import subprocess
 import sys
 import time
 import traceback
@@ -29,9 +26,9 @@ import torch
 from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
-import reprolib
 from reprolib.errors import UserError
-from reprolib.paths import RESULTS, ROOT
+from reprolib.machine import environment, processor, resolve_device, resolve_workers, set_seeds, thread_limits
+from reprolib.paths import RESULTS
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
@@ -295,24 +292,6 @@ def run(
     return [done[trial.key] for trial in trials]
 
 
-def resolve_device(device: str) -> str:
-    """ "cpu" or "cuda"; "auto" takes a GPU where there is one.  UserError for a GPU that is not there."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("Device 'cuda' was asked for, but no GPU was found by PyTorch; use device 'auto' or 'cpu'.")
-    if device not in ("cpu", "cuda"):
-        raise UserError(f"The device should be 'auto', 'cpu' or 'cuda', but {device!r} was given.")
-    return device
-
-
-def resolve_workers(workers: int, device: str) -> int:
-    """The number of processes: 0 means one per core on the CPU, four on one GPU."""
-    if workers < 0:
-        raise UserError(f"The number of workers should be 0 (automatic) or more, but {workers} was given.")
-    return workers or (4 if device == "cuda" else joblib.cpu_count())
-
-
 def _warn_of_slow_device(trials: Sequence[Trial], device: str) -> None:
     """A line where trials at the papers' sizes run on the CPU: it may be wanted, or a driver may be missing."""
     if device == "cpu" and any(trial.params.get("profile") == "gpu" for trial in trials):
@@ -321,50 +300,6 @@ def _warn_of_slow_device(trials: Sequence[Trial], device: str) -> None:
             f"must be new enough for the CUDA of this PyTorch: {torch.version.cuda or 'none, so install another'}.",
             file=sys.stderr,
         )
-
-
-def set_seeds(seed: int, device: str) -> None:
-    """Make what follows here a function of the seed: bit for bit on the CPU, up to the order of sums on a GPU."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 (libraries draw from the global generator)
-    torch.manual_seed(seed)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    # On a GPU the mode would replace interpolation, padding and pooling by slow ones, and compile RoIAlign with Triton.
-    # "warn" = use_deterministic_algorithms(True, warn_only=True), without loading Inductor
-    torch.set_deterministic_debug_mode("warn" if device == "cpu" else "default")
-    if device == "cpu":
-        torch.set_num_threads(1)  # sums depend on how they are split over threads
-
-
-def environment() -> dict[str, Any]:
-    """Versions, platform and state of the code that a record was made with."""
-    return {
-        "reprolib": reprolib.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        # A copy without its history, as on a cluster's node, is told where it comes from.
-        "commit": _git("rev-parse", "HEAD") or os.environ.get("REPROLIB_COMMIT"),
-        "dirty": _dirty(),
-    }
-
-
-def _dirty() -> bool | None:
-    # Records, executed notebooks and the built book are made from the code: they do not change it.
-    made = [f":(exclude){folder}" for folder in ("results", "book/executed", "_build")]
-    changes = _git("status", "--porcelain", "--", ".", *made)
-    return None if changes is None else bool(changes)
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 def _check_data_root(trials: Sequence[Trial], data_root: Path | None) -> None:
@@ -421,7 +356,7 @@ class _Job:
         else:
             # The peak of the whole process; kilobytes on Linux, bytes on macOS.
             unit = 2**20 if sys.platform == "darwin" else 2**10
-            name, peak = _processor(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+            name, peak = processor(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         return {
             "seconds": round(seconds, 3),
             "device": self.context.device,
@@ -453,21 +388,8 @@ def _label(trial: Trial) -> str:
     return f"{trial.name!r} (seed {trial.seed})"
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def _in_process(job: _Job, trials: Sequence[Trial]) -> Iterator[Record]:
     return map(job, trials)
-
-
-def thread_limits(threads: int) -> dict[str, str]:
-    """The environment of a worker: threads of BLAS and OpenMP would fight for the cores, and decide how sums round."""
-    return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
 
 def _in_workers(job: _Job, trials: Sequence[Trial], workers: int) -> Iterator[Record]:

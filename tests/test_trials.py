@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprolib import trials as trials_module
+from reprolib import machine
 from reprolib.errors import UserError
 from reprolib.trials import Context, Outcome, Record, RunStore, StoreError, Trial, run
 
@@ -147,7 +147,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2**20)
     yield calls
-    trials_module.set_seeds(0, "cpu")
+    machine.set_seeds(0, "cpu")
 
 
 def test_a_gpu_gets_its_memory_back_after_every_trial_also_a_failed_one(tmp_path, gpu):
@@ -161,7 +161,7 @@ def test_a_gpu_gets_its_memory_back_after_every_trial_also_a_failed_one(tmp_path
 
 def test_only_the_cpu_pays_for_algorithms_that_repeat_bit_for_bit():
     for device, repeats in (("cuda", False), ("cpu", True)):
-        trials_module.set_seeds(0, device)
+        machine.set_seeds(0, device)
         assert torch.are_deterministic_algorithms_enabled() == repeats
         assert torch.backends.cudnn.deterministic
         assert not torch.backends.cudnn.benchmark
@@ -327,7 +327,7 @@ def test_a_disk_that_fills_up_stops_the_run(tmp_path, monkeypatch):
 
 def test_a_gpu_that_is_not_there_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert trials_module.resolve_device("auto") == "cpu"
+    assert machine.resolve_device("auto") == "cpu"
     with pytest.raises(UserError, match="no GPU was found"):
         run([trial()], never, RunStore(tmp_path), Context(device="cuda"))
     with pytest.raises(UserError, match="'auto', 'cpu' or 'cuda', but 'tpu'"):
@@ -364,17 +364,17 @@ def test_a_remote_worker_without_the_device_fails_its_trials_in_one_sentence(tmp
 
 
 def test_a_copy_without_history_is_told_its_commit(monkeypatch):
-    monkeypatch.setattr(trials_module, "_git", lambda *arguments: None)
+    monkeypatch.setattr(machine, "_git", lambda *arguments: None)
     monkeypatch.setenv("REPROLIB_COMMIT", "abc123")
-    assert (trials_module.environment()["commit"], trials_module.environment()["dirty"]) == ("abc123", None)
+    assert (machine.environment()["commit"], machine.environment()["dirty"]) == ("abc123", None)
 
 
 def test_automatic_workers_are_the_cores_or_four_on_a_gpu(monkeypatch):
-    monkeypatch.setattr(trials_module.joblib, "cpu_count", lambda: 7)
-    workers = functools.partial(trials_module.resolve_workers, 0)
-    assert (workers("cpu"), workers("cuda"), trials_module.resolve_workers(3, "cuda")) == (7, 4, 3)
+    monkeypatch.setattr(machine.joblib, "cpu_count", lambda: 7)
+    workers = functools.partial(machine.resolve_workers, 0)
+    assert (workers("cpu"), workers("cuda"), machine.resolve_workers(3, "cuda")) == (7, 4, 3)
     with pytest.raises(UserError, match="-1 was given"):
-        trials_module.resolve_workers(-1, "cpu")
+        machine.resolve_workers(-1, "cpu")
 
 
 def test_what_a_killed_writer_left_is_swept_after_an_hour(tmp_path):
