@@ -33,8 +33,8 @@ alphas: list = [1.0, 10.0]  # weights of the label term in the sweep
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies
+from reprolib.runner import run
 from reprolib.studies.masi2020 import pictures
-from reprolib.trials import run
 
 study = studies.load("masi2020")
 parameters = study.Parameters(

@@ -32,9 +32,9 @@ jitters: list = [1.0, 2.0, 4.0]  # noise of the test's landmarks, in pixels of a
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies
+from reprolib.runner import run
 from reprolib.studies.sheng2021 import pictures
 from reprolib.studies.sheng2021.results import homophenes
-from reprolib.trials import run
 
 study = studies.load("sheng2021")
 parameters = study.Parameters(

@@ -33,9 +33,9 @@ gammas: list = [0.01, 0.02, 0.05, 0.1]  # rates of all layers but the ConvLSTM, 
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies
+from reprolib.runner import run
 from reprolib.studies.wang2018 import pictures
 from reprolib.studies.wang2018.results import better_people, by_category, missed, significance
-from reprolib.trials import run
 
 study = studies.load("wang2018")
 parameters = study.Parameters(

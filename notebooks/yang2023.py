@@ -33,9 +33,9 @@ nodes: list = [8, 16, 32]  # nodes of the FGR's graph at the finest scale, doubl
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies
+from reprolib.runner import run
 from reprolib.studies.yang2023 import pictures
 from reprolib.studies.yang2023.results import grid_spread
-from reprolib.trials import run
 
 study = studies.load("yang2023")
 parameters = study.Parameters(

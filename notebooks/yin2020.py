@@ -31,9 +31,9 @@ tables: list = []  # such as ["2", "figure 5"]; empty: all
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies
+from reprolib.runner import run
 from reprolib.studies.yin2020 import pictures
 from reprolib.studies.yin2020.results import spread
-from reprolib.trials import run
 
 study = studies.load("yin2020")
 parameters = study.Parameters(

@@ -15,7 +15,8 @@ from filelock import FileLock
 from torch import nn
 
 from reprolib.errors import UserError
-from reprolib.trials import Context, write_atomically
+from reprolib.store import write_atomically
+from reprolib.trial import Context
 
 UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError)
 

@@ -16,7 +16,7 @@ from reprolib import status as progress
 from reprolib.errors import UserError
 from reprolib.machine import resolve_workers
 from reprolib.parameters import check_parameters, declared_parameters, parse_value
-from reprolib.trials import run as run_trials
+from reprolib.runner import run as run_trials
 
 app = typer.Typer(
     help="An open reproduction of five computer-vision papers on faces and lips.",

@@ -72,7 +72,7 @@ def configuration(
 
 @contextmanager
 def over_gpus(config: "Config") -> Iterator[Executor]:
-    """An executor for `reprolib.trials.run` that lives as long as the `with` block."""
+    """An executor for `reprolib.runner.run` that lives as long as the `with` block."""
     from parsl.concurrent import ParslPoolExecutor
 
     with ParslPoolExecutor(config) as executor:

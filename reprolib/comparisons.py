@@ -12,7 +12,7 @@ from reprolib import report
 from reprolib.parameters import StudyParameters
 from reprolib.records import Arrays
 from reprolib.statistics import Interval, paired_bootstrap
-from reprolib.trials import Record, Trial
+from reprolib.trial import Record, Trial
 
 Rows = Mapping[str, Sequence[Record]]  # row → its records, one a seed
 

@@ -14,7 +14,8 @@ from PIL import Image as Picture
 
 from reprolib import figures, report
 from reprolib.parameters import DATA, StudyParameters
-from reprolib.trials import Record, RunStore
+from reprolib.store import RunStore
+from reprolib.trial import Record
 
 EMBEDDED_WIDTH = 640  # pixels, about what a page shows; a page may have 2 MB in all
 

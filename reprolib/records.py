@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reprolib.trials import Record, RunStore, Trial
+from reprolib.store import RunStore
+from reprolib.trial import Record, Trial
 
 
 def by_row(plan: Mapping[str, Sequence[Trial]], store: RunStore) -> dict[str, list[Record]]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from reprolib import paths, studies
 from reprolib.parameters import DATA
-from reprolib.trials import Record, RunStore, Trial
+from reprolib.store import RunStore
+from reprolib.trial import Record, Trial
 
 TABLES, FIGURES = 31, 40  # of all five papers together
 PROFILES = ("gpu", "cpu")  # best first; smoke runs never count

@@ -7,7 +7,8 @@ import pandas as pd
 
 from reprolib.parameters import DATA
 from reprolib.report import ABSENT, NOT_DONE
-from reprolib.trials import Record, RunStore
+from reprolib.store import RunStore
+from reprolib.trial import Record
 
 PAPERS = {
     "masi2020": "Structure via consensus for face segmentation and parsing (CVPR 2020)",

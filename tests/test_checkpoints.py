@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from reprolib.checkpoints import fitted_once, load_network, save_network
-from reprolib.trials import Context, Outcome, RunStore, StoreError, Trial, run
+from reprolib.runner import run
+from reprolib.store import RunStore
+from reprolib.trial import Context, Outcome, StoreError, Trial
 
 
 class Stage:

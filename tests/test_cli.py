@@ -15,7 +15,8 @@ from reprolib import cluster, notebooks, paths, report, studies
 from reprolib.cli import main
 from reprolib.errors import UserError
 from reprolib.parameters import StudyParameters
-from reprolib.trials import Outcome, RunStore, Trial
+from reprolib.store import RunStore
+from reprolib.trial import Outcome, Trial
 
 SEEDS = {"smoke": 1, "cpu": 2, "gpu": 3}
 

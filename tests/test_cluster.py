@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from reprolib import cluster
-from reprolib import trials as trials_module
+from reprolib import runner as trials_module
 from reprolib.errors import UserError
 from reprolib.paths import BOOK
-from reprolib.trials import Context, Outcome, RunStore, Trial, run
+from reprolib.runner import run
+from reprolib.store import RunStore
+from reprolib.trial import Context, Outcome, Trial
 
 
 def which_gpu(trial: Trial, context: Context) -> Outcome:

@@ -6,7 +6,9 @@ from reprolib import comparisons, report
 from reprolib.comparisons import Comparison
 from reprolib.parameters import StudyParameters
 from reprolib.records import Arrays
-from reprolib.trials import Context, Outcome, RunStore, Trial, run
+from reprolib.runner import run
+from reprolib.store import RunStore
+from reprolib.trial import Context, Outcome, Trial
 
 ROWS = {"new": 0.8, "old": 0.5}
 GAIN = Comparison("gain", "It hits more often.", "Table 1", "new", "old", "hits", 20.0, of_a="hits", of_b="hits")

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from reprolib.trials import Context, Outcome, RunStore, Trial, run
+from reprolib.runner import run
+from reprolib.store import RunStore
+from reprolib.trial import Context, Outcome, Trial
 
 TRIALS = [Trial("fake", f"trial {i}", {"data": "synthetic", "profile": "smoke", "i": i}, seed=i) for i in range(30)]
 

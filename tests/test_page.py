@@ -6,7 +6,8 @@ import pytest
 from reprolib import page, report, studies
 from reprolib.paths import ROOT
 from reprolib.report import fact
-from reprolib.trials import Outcome, RunStore
+from reprolib.store import RunStore
+from reprolib.trial import Outcome
 
 
 class Study:

@@ -1,7 +1,8 @@
 """The book's first page counts what is recorded, and nothing else."""
 
+from reprolib.store import RunStore
 from reprolib.summary import compute, coverage, verdict_counts, verdicts
-from reprolib.trials import Outcome, RunStore, Trial
+from reprolib.trial import Outcome, Trial
 
 DONE = {"profile": "gpu", "seeds": 3, "device": "a GPU"}
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from reprolib import machine
 from reprolib.errors import UserError
-from reprolib.trials import Context, Outcome, Record, RunStore, StoreError, Trial, run
+from reprolib.runner import run
+from reprolib.store import RunStore
+from reprolib.trial import Context, Outcome, Record, StoreError, Trial
 
 CPU = Context(device="cpu")
 

@@ -9,7 +9,8 @@ from types import ModuleType
 from reprolib import paths
 from reprolib.errors import UserError
 from reprolib.parameters import StudyParameters, select
-from reprolib.trials import Context, RunStore, Trial
+from reprolib.store import RunStore
+from reprolib.trial import Context, Trial
 
 STUDIES = ("masi2020", "yang2023", "yin2020", "wang2018", "sheng2021")
 

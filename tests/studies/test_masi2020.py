@@ -9,9 +9,11 @@ import torch
 from reprolib import studies
 from reprolib.errors import UserError
 from reprolib.report import published
+from reprolib.runner import run
+from reprolib.store import RunStore
 from reprolib.studies.masi2020 import data, pictures, results, settings, systems
 from reprolib.studies.masi2020.plan import trials
-from reprolib.trials import Context, Outcome, RunStore, Trial, run
+from reprolib.trial import Context, Outcome, Trial
 
 study = studies.load("masi2020")
 SMOKE = settings.Parameters()

@@ -6,7 +6,9 @@ import lightning
 import pytest
 
 from reprolib import studies, training
-from reprolib.trials import Context, RunStore, run
+from reprolib.runner import run
+from reprolib.store import RunStore
+from reprolib.trial import Context
 
 ROWS = [
     ("masi2020", "Struct. via con. +Transf.+f.t.+reg."),

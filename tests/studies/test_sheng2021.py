@@ -10,6 +10,8 @@ from reprolib.datasets.characters import ENGLISH, Tokeniser
 from reprolib.datasets.speech import SpeechSet, gathered, mouth_crops
 from reprolib.errors import UserError
 from reprolib.records import Arrays
+from reprolib.runner import run
+from reprolib.store import RunStore
 from reprolib.studies.sheng2021 import (
     data,
     facts,
@@ -24,7 +26,7 @@ from reprolib.studies.sheng2021 import (
 )
 from reprolib.studies.sheng2021.plan import trials
 from reprolib.studies.yang2023.checkpoint import LipModel
-from reprolib.trials import Context, Outcome, RunStore, run
+from reprolib.trial import Context, Outcome
 
 study = studies.load("sheng2021")
 SMOKE = settings.Parameters()

@@ -9,10 +9,12 @@ from reprolib import report, studies
 from reprolib.datasets.landmark_masks import BACKGROUND, EYES, INNER_MOUTH, OUTER_MOUTH, SKIN
 from reprolib.errors import UserError
 from reprolib.records import Arrays
+from reprolib.runner import run
+from reprolib.store import RunStore
 from reprolib.studies.wang2018 import data, pictures, plan, results, settings, systems
 from reprolib.studies.wang2018.plan import trials
 from reprolib.studies.wang2018.scores import mask_metrics
-from reprolib.trials import Context, Outcome, RunStore, run
+from reprolib.trial import Context, Outcome
 
 study = studies.load("wang2018")
 SMOKE = settings.Parameters()

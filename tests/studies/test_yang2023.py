@@ -10,12 +10,14 @@ from reprolib import metrics, studies
 from reprolib.errors import UserError
 from reprolib.losses.lip_loss import lip_loss, segmentation_loss
 from reprolib.report import published
+from reprolib.runner import run
+from reprolib.store import RunStore
 from reprolib.studies.yang2023 import data, networks, pictures, plan, results, settings, systems
 from reprolib.studies.yang2023.checkpoint import load_model
 from reprolib.studies.yang2023.plan import trials
 from reprolib.studies.yang2023.systems import checkpoint_path
 from reprolib.training import predict
-from reprolib.trials import Context, RunStore, run
+from reprolib.trial import Context
 
 study = studies.load("yang2023")
 SMOKE = settings.Parameters()

@@ -11,13 +11,15 @@ from reprolib.errors import UserError
 from reprolib.models.spatial_transformer import theta_of_centres
 from reprolib.parse import inputs
 from reprolib.report import published
+from reprolib.runner import run
 from reprolib.statistics import Interval
+from reprolib.store import RunStore
 from reprolib.studies.yin2020 import data, networks, pictures, results, settings, systems
 from reprolib.studies.yin2020.checkpoint import load_model
 from reprolib.studies.yin2020.plan import trials
 from reprolib.studies.yin2020.scores import parsing_metrics, share
 from reprolib.studies.yin2020.systems import checkpoint_path, inside_crops
-from reprolib.trials import Context, RunStore, run
+from reprolib.trial import Context
 
 study = studies.load("yin2020")
 SMOKE = settings.Parameters()

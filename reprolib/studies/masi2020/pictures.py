@@ -17,12 +17,13 @@ from reprolib.models import receptive_field
 from reprolib.models.encoder_decoder import EncoderDecoder
 from reprolib.records import Arrays
 from reprolib.statistics import Interval, bootstrap
+from reprolib.store import RunStore
 from reprolib.studies.masi2020 import settings as s
 from reprolib.studies.masi2020.plan import ALPHA, BETA, sweep_row, trials
 from reprolib.studies.masi2020.results import people_of, records_of
 from reprolib.studies.masi2020.scores import cofw_metrics
 from reprolib.studies.masi2020.systems import WATCHED_EPOCHS
-from reprolib.trials import Record, RunStore
+from reprolib.trial import Record
 
 COFW = ("background", "face", "occlusion")
 PARTS = ("background", "face", "hair")

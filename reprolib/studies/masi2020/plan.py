@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from reprolib.parameters import select
 from reprolib.studies.masi2020 import settings as s
-from reprolib.trials import Trial
+from reprolib.trial import Trial
 
 ALPHA, BETA = 10.0, 5.0  # Sec. 4.1; "{10.5}" in the paper's text is {10, 5}
 

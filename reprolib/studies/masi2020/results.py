@@ -18,10 +18,11 @@ from reprolib.models import complexity, receptive_field
 from reprolib.models.encoder_decoder import EncoderDecoder
 from reprolib.records import Arrays, by_row
 from reprolib.statistics import Interval, bootstrap
+from reprolib.store import RunStore
 from reprolib.studies.masi2020 import settings as s
 from reprolib.studies.masi2020.plan import ALPHA, BETA, sweep_row, trials
 from reprolib.studies.masi2020.scores import cofw_metrics, parts_metrics, superpixel_percentage
-from reprolib.trials import Record, RunStore
+from reprolib.trial import Record
 
 # The record's metric behind each printed column.
 TABLE_1 = {

@@ -28,7 +28,7 @@ from reprolib.studies.masi2020 import settings as s
 from reprolib.studies.masi2020.plan import ALPHA, BETA
 from reprolib.studies.masi2020.scores import FACE, OCCLUSION, cofw_metrics, parts_metrics, superpixel_percentage
 from reprolib.training import Batch, Schedule, images_per_second, make_fabric, predict, train
-from reprolib.trials import Context, Outcome, Trial
+from reprolib.trial import Context, Outcome, Trial
 
 FINAL_LR = 1e-5  # Sec. 4.1
 TEACHER_BATCH, FINETUNE_BATCH = 16, 32  # the paper's 128 would give one and four steps an epoch on so few faces

@@ -20,9 +20,10 @@ from reprolib.models.lip_transformer import TransformerSeq2Seq
 from reprolib.models.local_stream import LCFE, LMFE, LocalStream
 from reprolib.models.ms_tcn import MSTCN
 from reprolib.records import Arrays
+from reprolib.store import RunStore
 from reprolib.studies.sheng2021 import settings as s
 from reprolib.studies.sheng2021.results import records_of
-from reprolib.trials import Record, RunStore
+from reprolib.trial import Record
 
 ABLATIONS = {
     "full model": s.LOCAL, "w/o A^se": s.NO_SEMANTIC, "w/o A^st": s.NO_ATTENTION, "w/o LMFE": s.NO_LMFE,

@@ -12,11 +12,12 @@ from reprolib import comparisons, report
 from reprolib.comparisons import Comparison, Rows, claim, compare, planned, scores, summary, told
 from reprolib.records import Arrays, by_row
 from reprolib.statistics import Interval, paired_bootstrap
+from reprolib.store import RunStore
 from reprolib.studies.sheng2021 import settings as s
 from reprolib.studies.sheng2021.facts import dimensions
 from reprolib.studies.sheng2021.plan import trials
 from reprolib.studies.sheng2021.scores import ARRAY_OF, score_of
-from reprolib.trials import Record, RunStore
+from reprolib.trial import Record
 
 PER_UTTERANCE = {"CER, mean of utterances": "cer_utterance", "WER, mean of utterances": "wer_utterance"}
 SENTENCES_SEEN = {

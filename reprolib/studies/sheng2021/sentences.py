@@ -33,7 +33,7 @@ from reprolib.studies.sheng2021.words import (
 )
 from reprolib.text_metrics import character_edits, word_edits
 from reprolib.training import DecaySchedule, make_fabric, train, warmup_rate
-from reprolib.trials import Context, Outcome
+from reprolib.trial import Context, Outcome
 
 SMOOTHING = 0.1  # of the labels, Sec. IV-B
 SHOWN = 0  # the test clip of the decoding example

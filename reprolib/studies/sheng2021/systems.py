@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reprolib.studies.sheng2021.sentences import read_sentences
 from reprolib.studies.sheng2021.words import read_words
-from reprolib.trials import Context, Outcome, Trial
+from reprolib.trial import Context, Outcome, Trial
 
 
 def execute(trial: Trial, context: Context) -> Outcome:

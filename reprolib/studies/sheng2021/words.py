@@ -23,7 +23,7 @@ from reprolib.studies.sheng2021.networks import INPUTS, Reader, build_reader, op
 from reprolib.studies.sheng2021.plan import local_stream, words
 from reprolib.studies.sheng2021.scores import ceiling, correct, graph_distances, word_metrics
 from reprolib.training import DecaySchedule, make_fabric, train
-from reprolib.trials import Context, Outcome
+from reprolib.trial import Context, Outcome
 
 BATCH = 32  # clips at a time in prediction
 EPOCHS_SHOWN = 4  # rows of Figure 7

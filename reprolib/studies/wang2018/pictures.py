@@ -15,10 +15,11 @@ from reprolib.datasets.pictures import crop_square, resize_labels, resize_pictur
 from reprolib.models.conv_lstm import ConvLSTMFCN
 from reprolib.models.fcn_resnet50 import FCNResNet50
 from reprolib.records import Arrays
+from reprolib.store import RunStore
 from reprolib.studies.wang2018 import settings as s
 from reprolib.studies.wang2018.data import PARTS
 from reprolib.studies.wang2018.results import by_person, gain_over_time, records_of
-from reprolib.trials import Record, RunStore
+from reprolib.trial import Record
 
 # The palette's names for skin, eyes, outer and inner mouth.
 SHOWN_AS = ("background", "face", "eyes", "lips", "cavity")

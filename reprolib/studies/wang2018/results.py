@@ -18,10 +18,11 @@ from reprolib.models.fcn_resnet50 import FCNResNet50, keras_parameters, output_s
 from reprolib.models.fcn_vgg16 import FCNVGG16
 from reprolib.records import Arrays, by_row
 from reprolib.statistics import Interval, paired_bootstrap
+from reprolib.store import RunStore
 from reprolib.studies.wang2018 import settings as s
 from reprolib.studies.wang2018.plan import trials
 from reprolib.studies.wang2018.scores import mask_metrics
-from reprolib.trials import Record, RunStore
+from reprolib.trial import Record
 
 SPEED = {"frames/s": "images_per_second"}  # the paper prints none
 EYES = {"Eyes": "iou_eyes", "BG": "iou_background"}

@@ -32,7 +32,7 @@ from reprolib.studies.wang2018 import settings as s
 from reprolib.studies.wang2018.plan import conv_lstm, fcn, new_classifier
 from reprolib.studies.wang2018.scores import NAMES, mask_metrics
 from reprolib.training import DecaySchedule, images_per_second, make_fabric, train
-from reprolib.trials import Context, Outcome, Trial
+from reprolib.trial import Context, Outcome, Trial
 
 SMOOTHING_SIGMA, SMOOTHING_FRAMES = 0.6, 5  # Table 2
 BATCH = 20  # frames at a time in prediction, a multiple of T

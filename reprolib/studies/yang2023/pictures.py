@@ -18,11 +18,12 @@ from reprolib.datasets.mouths import HARD_CASES, SEVERITIES
 from reprolib.models.fuzzy_graph_reasoning import FuzzyProjection
 from reprolib.models.fuzzy_learning import FuzzyLearningModule, membership, moments, rule_weights
 from reprolib.models.lip_network import LipNetwork
+from reprolib.store import RunStore
 from reprolib.studies.yang2023 import settings as s
 from reprolib.studies.yang2023.data import most_open
 from reprolib.studies.yang2023.results import records_of
 from reprolib.studies.yang2023.systems import SHOWN_SEVERITIES
-from reprolib.trials import Record, RunStore
+from reprolib.trial import Record
 
 COLOURS = figures.part_colours(s.CLASSES)
 PARTS = s.CLASSES[1:]  # the background is shown as it is

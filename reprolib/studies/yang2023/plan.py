@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from reprolib.parameters import select
 from reprolib.studies.yang2023 import settings as s
-from reprolib.trials import Trial
+from reprolib.trial import Trial
 
 
 def trials(parameters: s.Parameters) -> dict[str, list[Trial]]:

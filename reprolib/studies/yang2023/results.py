@@ -13,12 +13,13 @@ from reprolib.comparisons import Comparison, Rows, claim, compare, scores, summa
 from reprolib.datasets.mouths import HARD_CASES
 from reprolib.records import Arrays, by_row
 from reprolib.statistics import Interval, paired_bootstrap
+from reprolib.store import RunStore
 from reprolib.studies.yang2023 import settings as s
 from reprolib.studies.yang2023.data import evenly_spaced
 from reprolib.studies.yang2023.networks import counted
 from reprolib.studies.yang2023.plan import specification, trials
 from reprolib.studies.yang2023.scores import lip_metrics
-from reprolib.trials import Record, RunStore
+from reprolib.trial import Record
 
 # The record's metric behind each printed column; parameters and operations follow from the network alone.
 MEANS = {"mIoU": "miou", "PA": "pa", "mPA": "mpa"}

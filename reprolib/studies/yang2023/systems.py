@@ -29,7 +29,7 @@ from reprolib.studies.yang2023.networks import (
 )
 from reprolib.studies.yang2023.scores import lip_metrics
 from reprolib.training import CosineSchedule, images_per_second, make_fabric, predict, train
-from reprolib.trials import Context, Outcome, Trial
+from reprolib.trial import Context, Outcome, Trial
 
 SHOWN_SEVERITIES = (0, 2, 4)  # of the mouth that is kept in every hard case
 WATCHED = (*s.NORMALISED_ROWS, *map(s.normalised_row, s.NORMALISED_ROWS))  # what do their fuzzy parts tell?

@@ -17,12 +17,13 @@ from reprolib.datasets import parsing_faces
 from reprolib.models.icnn import ICNN, pyramid
 from reprolib.models.localisation import LightLocalisation
 from reprolib.models.spatial_transformer import crop, theta_of_centres
+from reprolib.store import RunStore
 from reprolib.studies.yin2020 import data as faces_of
 from reprolib.studies.yin2020 import settings as s
 from reprolib.studies.yin2020.results import records_of
 from reprolib.studies.yin2020.scores import share
 from reprolib.studies.yin2020.systems import ERASED
-from reprolib.trials import Record, RunStore
+from reprolib.trial import Record
 
 # left and right share a colour
 COLOURED_AS = ("background", "brow_l", "brow_r", "eye_l", "eye_r", "nose", "upper_lip", "cavity", "lower_lip")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from reprolib.parameters import select
 from reprolib.studies.yin2020 import settings as s
-from reprolib.trials import Trial
+from reprolib.trial import Trial
 
 ALL = ("coarse", "localiser", "fine")
 

@@ -18,11 +18,12 @@ from reprolib.models.localisation import LightLocalisation, LocalisationNetwork
 from reprolib.models.spatial_transformer import constrain, crop, theta_of_centres
 from reprolib.records import Arrays, by_row
 from reprolib.statistics import Interval, paired_bootstrap
+from reprolib.store import RunStore
 from reprolib.studies.yin2020 import settings as s
 from reprolib.studies.yin2020.checkpoint import FINE_LABELS
 from reprolib.studies.yin2020.plan import trials
 from reprolib.studies.yin2020.scores import parsing_metrics, share
-from reprolib.trials import Record, RunStore
+from reprolib.trial import Record
 
 # The record's metric behind each printed column; ours are beside the paper's, then those that only we have.
 PRINTED = {

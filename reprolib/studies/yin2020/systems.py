@@ -27,7 +27,7 @@ from reprolib.studies.yin2020.networks import WholeFace, arguments, assembled, i
 from reprolib.studies.yin2020.plan import ALL, parser
 from reprolib.studies.yin2020.scores import parsing_metrics, share
 from reprolib.training import Batch, DecaySchedule, make_fabric, train
-from reprolib.trials import Context, Outcome, Trial
+from reprolib.trial import Context, Outcome, Trial
 
 HALVINGS = 5  # the rate is halved after every fifth of the epochs: every 5 of 25, Sec. 2.5.2
 BATCH = 16  # faces at a time in the test
