@@ -7,7 +7,7 @@ from torch import nn
 from reprolib.models.complexity import parameters
 from reprolib.models.conv_lstm import ConvLSTM, ConvLSTMFCN, FrameClassifier, hard_sigmoid
 from reprolib.models.fcn_resnet50 import FCNResNet50, keras_parameters, upsample_tf1
-from reprolib.training import DecaySchedule
+from reprolib.training import Schedule, _frozen
 
 
 def random(*shape, seed=0):
@@ -243,15 +243,15 @@ def test_every_parameter_learns():
 
 def test_the_kept_part_learns_slower_or_not_at_all():
     converted = ConvLSTMFCN(fcn())
-    schedule = {"epochs": 1, "batch_size": 1, "lr": 1e-3, "factor": lambda epoch: 1.0}
-    groups = DecaySchedule(**schedule, rates={"network": 0.05}).optimiser(converted).param_groups
+    schedule = {"epochs": 1, "batch_size": 1, "lr": 1e-3}
+    groups = Schedule.flat(**schedule, rates={"network": 0.05}).optimiser_of(converted).param_groups
     lstm = list(map(id, converted.conv_lstm.parameters()))
     assert sorted(group["lr"] for group in groups) == pytest.approx([5e-5, 1e-3])
     assert [list(map(id, group["params"])) for group in groups if group["lr"] == 1e-3] == [lstm]
-    frozen = DecaySchedule(**schedule, rates={"network": 0.0})
-    assert [list(map(id, group["params"])) for group in frozen.optimiser(converted).param_groups] == [lstm]
+    frozen = Schedule.flat(**schedule, rates={"network": 0.0})
+    assert [list(map(id, group["params"])) for group in frozen.optimiser_of(converted).param_groups] == [lstm]
     norms = {id(module) for module in converted.modules() if isinstance(module, nn.BatchNorm2d)}
-    assert norms <= {id(module) for module in frozen.frozen(converted)}
+    assert norms <= {id(module) for module in _frozen(converted)}
 
 
 def test_the_memory_stays_float32_in_mixed_precision():

@@ -22,7 +22,7 @@ from reprolib.models.lip_transformer import (
 )
 from reprolib.models.tf_blocks import TFSeq2Seq
 from reprolib.models.was import WASDecoder
-from reprolib.training import DecaySchedule, make_fabric, train
+from reprolib.training import Schedule, make_fabric, train
 
 SMALL = {"width": 16, "heads": 2, "layers": 2, "ffn": 24}
 BACK_ENDS = {
@@ -128,7 +128,7 @@ def test_four_toy_sentences_are_learned_by_heart_and_read_by_beam_search(name):
     def loss(logits, batch):
         return F.cross_entropy(logits.transpose(1, 2), batch["targets"], ignore_index=IGNORED)
 
-    schedule = DecaySchedule(200, 4, 1e-2, lambda step: 1 / (1 + step / 50), per_step=True)
+    schedule = Schedule.decay(200, 4, 1e-2, lambda step: 1 / (1 + step / 50), per_step=True)
     names = ("features", "lengths", "previous")
     train(model, data, loss, schedule=schedule, fabric=make_fabric("cpu"), seed=0, inputs=names)
     decoded = beam_search(model, data["features"], data["lengths"], max_length=6)
@@ -278,7 +278,7 @@ def test_ctc_learns_four_toy_sentences_by_heart():
     def loss(logits, batch):
         return ctc_loss(logits, batch["lengths"], [texts[i] for i in batch["clip"]])
 
-    schedule = DecaySchedule(120, 4, 5e-3, lambda step: 1 / (1 + step / 50), per_step=True)
+    schedule = Schedule.decay(120, 4, 5e-3, lambda step: 1 / (1 + step / 50), per_step=True)
     train(model, data, loss, schedule=schedule, fabric=make_fabric("cpu"), seed=0, inputs=("features", "lengths"))
     logits = model.eval()(features, lengths)
     assert ctc_prefix_beam(logits, lengths) == texts

@@ -9,7 +9,7 @@ from reprolib.models.icnn import ICNN
 from reprolib.models.localisation import LightLocalisation
 from reprolib.models.spatial_transformer import crop, theta_of_centres
 from reprolib.models.stn_icnn import STNICNN, FineStage, assemble, labels_of
-from reprolib.training import DecaySchedule, make_fabric, train
+from reprolib.training import Schedule, make_fabric, train
 
 SIDE, SMALL, PATCH, MOUTH_PATCH = 48, 24, 9, 13
 CENTRES = torch.tensor([[[14.0, 14], [34, 14], [15, 22], [33, 22], [24, 28], [24, 38]]])
@@ -131,7 +131,7 @@ def test_through_other_croppers_no_gradient_reaches_the_first_stage(batch, cropp
 def learned(network, batch, rates):
     """Names of the submodules that one epoch of training on the part loss changed."""
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    schedule = DecaySchedule(epochs=1, batch_size=2, lr=1e-2, factor=lambda epoch: 1.0, rates=rates)
+    schedule = Schedule.flat(epochs=1, batch_size=2, lr=1e-2, rates=rates)
     train(
         network,
         batch,
@@ -155,11 +155,11 @@ def test_the_second_stage_trains_alone_on_true_crops(batch):
         stage,
         batch | {"theta": THETA.expand(2, -1, -1, -1)},
         lambda outputs, b: part_loss(outputs, b["labels"]),
-        schedule=DecaySchedule(epochs=8, batch_size=2, lr=1e-2, factor=lambda epoch: 1.0),
+        schedule=Schedule.flat(epochs=8, batch_size=2, lr=1e-2),
         fabric=make_fabric("cpu"),
         seed=0,
         inputs=("full", "theta"),
-    )
+    ).curves
     assert curves["loss"][-1] < curves["loss"][0]
 
 

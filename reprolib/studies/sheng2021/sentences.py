@@ -32,7 +32,7 @@ from reprolib.studies.sheng2021.words import (
     without_choices,
 )
 from reprolib.text_metrics import character_edits, word_edits
-from reprolib.training import DecaySchedule, make_fabric, train, warmup_rate
+from reprolib.training import Schedule, make_fabric, train, warmup_rate
 from reprolib.trial import Context, Outcome
 
 SMOOTHING = 0.1  # of the labels, Sec. IV-B
@@ -121,12 +121,12 @@ def _train_back_end(
     step = 0
     for stage, (indices, epochs) in enumerate(curriculum(training.texts, p["sentence_epochs"], p["sentence_batch"])):
         rate = partial(_rate, first=step + 1, p=p)
-        schedule = DecaySchedule(epochs, p["sentence_batch"], 1.0, rate, per_step=True)
+        schedule = Schedule.decay(epochs, p["sentence_batch"], 1.0, rate, per_step=True)
         found = train(
             model.back, {name: value[indices] for name, value in batches.items()}, loss_of(p["network"]),
             schedule=schedule, fabric=make_fabric(context.device), seed=seed + 1000 * stage,
             inputs=back_end_inputs(p["network"]),
-        )  # fmt: skip
+        ).curves  # fmt: skip
         step += epochs * -(-len(indices) // p["sentence_batch"])
         for name, values in found.items():
             curves.setdefault(name, []).extend(values)
@@ -170,10 +170,10 @@ def _fine_tune(
     rate = p["fine_tuning_lr"]
     curves = train(
         model, dict(seen) | {"previous": previous, "targets": targets}, loss_of(p["network"]),
-        schedule=DecaySchedule(p["fine_tuning_epochs"], p["sentence_batch"], rate, lambda _: 1.0),
+        schedule=Schedule.flat(p["fine_tuning_epochs"], p["sentence_batch"], rate),
         fabric=make_fabric(context.device), seed=seed, inputs=(*model.front.names, *back_end_inputs(p["network"])[2:]),
         augment=partial(augmented, shift=round(s.SHIFT * p["crop"])) if p["augment"] else None,
-    )  # fmt: skip
+    ).curves  # fmt: skip
     return curves["loss"]
 
 

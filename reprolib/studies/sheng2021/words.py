@@ -22,7 +22,7 @@ from reprolib.studies.sheng2021.data import Views
 from reprolib.studies.sheng2021.networks import INPUTS, Reader, build_reader, operations
 from reprolib.studies.sheng2021.plan import local_stream, words
 from reprolib.studies.sheng2021.scores import ceiling, correct, graph_distances, word_metrics
-from reprolib.training import DecaySchedule, make_fabric, train
+from reprolib.training import Schedule, make_fabric, train
 from reprolib.trial import Context, Outcome
 
 BATCH = 32  # clips at a time in prediction
@@ -80,14 +80,14 @@ def fitted_reader(p: Mapping, seed: int, context: Context) -> tuple[Reader, dict
             epochs, warmup = p["joint_epochs"], 0
             rates = {f"network.{name}_stream.": p["joint_rate"] for name in ("global", "local")}
         rate = rising_then_falling(epochs, warmup=warmup)
-        schedule = DecaySchedule(epochs, p["batch_size"], p["lr"], rate, rates)
+        schedule = Schedule.decay(epochs, p["batch_size"], p["lr"], rate, rates=rates)
         loss = LOSSES.get(p["network"], _word_loss)
         return train(
             reader.to(context.device), seen | {"labels": labels}, partial(loss, smoothing=p["smoothing"]),
             schedule=schedule, fabric=make_fabric(context.device), seed=seed, inputs=names,
             augment=partial(augmented, shift=round(s.SHIFT * p["crop"])) if p["augment"] else None,
             each_epoch=lambda model, epoch: model.keep_graphs(epoch, epochs) or {},
-        )  # fmt: skip
+        ).curves  # fmt: skip
 
     spec = {name: p[name] for name in WORD_SPEC} | choices | {"seed": seed, "recipe": s.RECIPE}
     spec["data"] = clips_of.words_from(p)

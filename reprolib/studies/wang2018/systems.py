@@ -31,7 +31,7 @@ from reprolib.studies.wang2018 import data as clips_of
 from reprolib.studies.wang2018 import settings as s
 from reprolib.studies.wang2018.plan import conv_lstm, fcn, new_classifier
 from reprolib.studies.wang2018.scores import NAMES, mask_metrics
-from reprolib.training import DecaySchedule, images_per_second, make_fabric, train
+from reprolib.training import Schedule, images_per_second, make_fabric, train
 from reprolib.trial import Context, Outcome, Trial
 
 SMOOTHING_SIGMA, SMOOTHING_FRAMES = 0.6, 5  # Table 2
@@ -76,7 +76,7 @@ def _fcn(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict]:
     def fit(model: nn.Module) -> dict:
         training, validation, _ = clips_of.region_sets(p, context.data_root)
         frames = {"images": inputs(_flat(training.images)), "labels": _labels(_flat(training.labels))}
-        schedule = DecaySchedule(p["fcn_epochs"], p["batch_size"], p["lr"], _linear(p["fcn_epochs"]))
+        schedule = Schedule.decay(p["fcn_epochs"], p["batch_size"], p["lr"], _linear(p["fcn_epochs"]))
         return _train_best(model, frames, LOSSES["cross_entropy"], schedule, seed, context, validation, p)
 
     spec = {name: p[name] for name in FCN_SPEC}
@@ -106,10 +106,12 @@ def _conv_lstm(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict
         method = OPTIMISERS[p["optimiser"]]
         loss, batch = LOSSES[p["loss"]], p["batch_clips"]
         if p["gamma"]:
-            schedule = DecaySchedule(p["epochs"], batch, p["conv_lstm_lr"], _linear(p["epochs"]), rates, method)
+            schedule = Schedule.decay(
+                p["epochs"], batch, p["conv_lstm_lr"], _linear(p["epochs"]), rates=rates, optimiser=method
+            )
             data = {"images": inputs(training.images), "labels": _labels(training.labels)}
             return _train_best(model, data, loss, schedule, seed, context, validation, p)
-        schedule = DecaySchedule(p["epochs"], batch, p["conv_lstm_lr"], _linear(p["epochs"]), method=method)
+        schedule = Schedule.decay(p["epochs"], batch, p["conv_lstm_lr"], _linear(p["epochs"]), optimiser=method)
         data = {"images": _features(model, training, context), "labels": _labels(training.labels)}
         return _train_best(model, data, loss, schedule, seed, context, validation, p, part=model.conv_lstm)
 
@@ -137,7 +139,7 @@ def _train_best(
     model: nn.Module,
     data: Mapping[str, Tensor],
     loss: Loss,
-    schedule: DecaySchedule,
+    schedule: Schedule,
     seed: int,
     context: Context,
     validation: ClipSet,
@@ -166,7 +168,7 @@ def _train_best(
     trained = model if part is None else part
     curves = train(
         trained, data, of_output, schedule=schedule, fabric=make_fabric(context.device), seed=seed, each_epoch=validate
-    )
+    ).curves
     model.load_state_dict(best["state"])
     model.eval()
     return curves

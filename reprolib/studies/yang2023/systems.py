@@ -28,7 +28,7 @@ from reprolib.studies.yang2023.networks import (
     loss,
 )
 from reprolib.studies.yang2023.scores import lip_metrics
-from reprolib.training import CosineSchedule, images_per_second, make_fabric, predict, train
+from reprolib.training import Schedule, images_per_second, make_fabric, predict, train
 from reprolib.trial import Context, Outcome, Trial
 
 SHOWN_SEVERITIES = (0, 2, 4)  # of the mouth that is kept in every hard case
@@ -47,11 +47,18 @@ def execute(trial: Trial, context: Context) -> Outcome:
         model,
         {"images": inputs(mouths.images), "labels": torch.from_numpy(mouths.labels.astype(np.int64))},
         loss,
-        schedule=CosineSchedule(p["epochs"], p["batch_size"], p["lr"], p["final_lr"], p["weight_decay"]),
+        schedule=Schedule.cosine(
+            p["epochs"],
+            p["batch_size"],
+            p["lr"],
+            final_lr=p["final_lr"],
+            optimiser=torch.optim.AdamW,
+            weight_decay=p["weight_decay"],
+        ),
         fabric=make_fabric(context.device),
         seed=trial.seed,
         augment=augment,
-    )
+    ).curves
     if p["system"] in (s.PROPOSED, s.long_row(s.PROPOSED)):
         path = checkpoint_path(trial, context.results)
         save_model(path, model.network, arguments=lip_arguments(p), size=(p["height"], p["width"]))

@@ -26,7 +26,7 @@ from reprolib.studies.yin2020.checkpoint import FINE_LABELS, save_model
 from reprolib.studies.yin2020.networks import WholeFace, arguments, assembled, icnn, localiser, whole_face
 from reprolib.studies.yin2020.plan import ALL, parser
 from reprolib.studies.yin2020.scores import parsing_metrics, share
-from reprolib.training import Batch, DecaySchedule, make_fabric, train
+from reprolib.training import Batch, Schedule, make_fabric, train
 from reprolib.trial import Context, Outcome, Trial
 
 HALVINGS = 5  # the rate is halved after every fifth of the epochs: every 5 of 25, Sec. 2.5.2
@@ -96,11 +96,11 @@ def _once(spec: Mapping, build: Callable[[], nn.Module], fit: Callable[[nn.Modul
     return fitted_once("yin2020", spec, build, fit, context)
 
 
-def _schedule(p: Mapping, stage: str, rates: Mapping[str, float] | None = None) -> DecaySchedule:
+def _schedule(p: Mapping, stage: str, rates: Mapping[str, float] | None = None) -> Schedule:
     """Adam at half the rate after every fifth of the run; an epoch has `versions` passes over the faces."""
     passes = p[f"{stage}_epochs"] * p["versions"]
-    return DecaySchedule(
-        passes, p["batch_size"], p[f"{stage}_lr"], lambda i: 0.5 ** (i * HALVINGS // passes), rates or {}
+    return Schedule.decay(
+        passes, p["batch_size"], p[f"{stage}_lr"], lambda i: 0.5 ** (i * HALVINGS // passes), rates=rates or {}
     )
 
 
@@ -110,7 +110,7 @@ def _fit(
     loss: Callable,
     prepare: Callable[[Tensor, Tensor, torch.Generator], Batch],
     *,
-    schedule: DecaySchedule,
+    schedule: Schedule,
     seed: int,
     context: Context,
     inputs: tuple[str, ...] = ("images",),
@@ -124,7 +124,7 @@ def _fit(
     return train(
         model, faces_of.tensors(faces), loss, schedule=schedule, fabric=fabric, seed=seed, inputs=inputs,
         augment=augment,
-    )  # fmt: skip
+    ).curves  # fmt: skip
 
 
 def _coarse(p: Mapping, seed: int, context: Context) -> tuple[nn.Module, dict]:
