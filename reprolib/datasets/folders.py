@@ -1,4 +1,4 @@
-"""The one reader of dataset folders: where a dataset is, which files are in it, what its text files say, what is damaged.
+"""The one reader of dataset folders: where a dataset is, its files, its text files, its damaged items.
 
 Every loader lists folders, reads text and follows names of lists through this module, so that each kind of clutter,
 encoding and damage is handled once.

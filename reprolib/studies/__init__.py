@@ -3,10 +3,12 @@
 import difflib
 import importlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 from reprolib import paths
+from reprolib.datasets.folders import DatasetMissing
 from reprolib.errors import UserError
 from reprolib.parameters import StudyParameters, select
 from reprolib.store import RunStore
@@ -43,20 +45,17 @@ def needed(study: ModuleType, parameters: StudyParameters) -> list[Trial]:
 
 
 def check_datasets(data_root: Path, datasets: Mapping[str, ModuleType]) -> list[str]:
-    """What of a study's datasets (folder → loader with `check`) lies under `data_root`, line by line.
+    """What of a study's datasets (folder → loader with `check`) is under `data_root`, line by line.
 
-    A loader that takes its dataset under other names, too, has them all as `FOLDERS`. UserError where none is there,
-    or one is incomplete.
+    A dataset is there where its loader finds it. UserError where none is there, or one is incomplete.
     """
-    found = [
-        line
-        for name, module in datasets.items()
-        if any((data_root / folder).is_dir() for folder in getattr(module, "FOLDERS", (name,)))
-        for line in module.check(data_root)
-    ]
+    found = []
+    for module in datasets.values():
+        with suppress(DatasetMissing):
+            found += module.check(data_root)
     if not found:
         raise UserError(
-            f"expected one of the folders {', '.join(datasets)} under {data_root}, found none of them; "
+            f"{data_root} should hold one of the folders {', '.join(datasets)}, or be one of them, but neither is so: "
             "the book's page on reproducing shows each dataset's layout"
         )
     return found

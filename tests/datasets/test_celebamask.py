@@ -125,7 +125,7 @@ def test_masks_of_one_face_have_one_size(folder):
 def test_a_corrupt_mask_is_named(folder):
     path = celebamask.mask_path(folder, 0, "nose")
     path.write_bytes(b"no picture")
-    assert message(folder).startswith(f"{path} cannot be read as a picture")
+    assert message(folder).startswith(f"{path} cannot be read as an image")
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_a_missing_picture_is_named(root):
 def test_a_truncated_picture_is_named(root):
     path = root / "fasseg/V2/Train_RGB/2.jpg"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError, match=r"Train_RGB.2\.jpg cannot be read as a picture"):
+    with pytest.raises(UserError, match=r"Train_RGB.2\.jpg cannot be read as an image"):
         fasseg.load(root)
 
 

@@ -165,5 +165,5 @@ def test_an_unreadable_mask_is_named(tmp_path):
     put_picture(tmp_path / "images/a_1.png")
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks/a_1.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"a_1\.png cannot be read as a picture"):
+    with pytest.raises(UserError, match=r"a_1\.png cannot be read as an image"):
         flrseg.load(tmp_path)

@@ -76,7 +76,7 @@ def test_a_root_below_the_dataset_is_told_the_right_one(tmp_path):
 
 
 def test_a_missing_root_is_told_apart_from_a_missing_dataset(tmp_path):
-    with pytest.raises(folders.DatasetMissing, match="should hold data/list.txt"):
+    with pytest.raises(folders.DatasetMissing, match=r"should hold data/list\.txt"):
         folders.dataset_folder(tmp_path, ("data",), holds="list.txt")
     with pytest.raises(UserError, match="should be an existing folder") as raised:
         folders.dataset_folder(tmp_path / "gone", ("data",), holds="list.txt")
@@ -108,7 +108,7 @@ def test_a_file_that_is_no_text_is_named_itself(tmp_path, content, message):
 
 
 def test_missing_unreadable_and_huge_text_is_one_sentence(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="gone.txt is missing"):
+    with pytest.raises(UserError, match=r"gone\.txt is missing"):
         folders.read_text(tmp_path / "gone.txt")
     with pytest.raises(UserError, match="cannot be read"):
         folders.read_text(tmp_path)
@@ -167,7 +167,7 @@ def test_more_damage_than_the_limit_is_refused(total, most):
 
 
 def test_where_nothing_is_left_the_first_reason_is_given():
-    with pytest.raises(UserError, match="^clip 0 is damaged$"):
+    with pytest.raises(UserError, match=r"^clip 0 is damaged$"):
         read(1, {0})
     with pytest.raises(UserError, match="all 2 clips of grid are damaged; the first: clip 0 is damaged"):
         read(2, {0, 1})

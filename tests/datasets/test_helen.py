@@ -132,7 +132,7 @@ def test_a_plane_of_another_size_is_named(root):
 def test_a_corrupt_picture_is_named(root):
     path = root / helen.FOLDER / "images/100_1.jpg"
     path.write_bytes(b"no picture")
-    assert message(root).startswith(f"{path} cannot be read as a picture")
+    assert message(root).startswith(f"{path} cannot be read as an image")
 
 
 def test_a_missing_list_is_named(root):

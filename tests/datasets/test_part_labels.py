@@ -102,7 +102,7 @@ def test_missing_folders_are_named(root, tmp_path):
 def test_a_truncated_picture_is_named(root):
     path = root / "part_labels/lfw_funneled/Eve_F/Eve_F_0001.jpg"
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UserError, match=r"Eve_F_0001\.jpg cannot be read as a picture"):
+    with pytest.raises(UserError, match=r"Eve_F_0001\.jpg cannot be read as an image"):
         part_labels.load(root, "test")
 
 
