@@ -53,6 +53,7 @@ PART_COLOURS = _PARTS | {
 """The colour of each part, by the names of the classes, the same through the whole book."""
 
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COMPONENT_COLOURS = ("#E69F00", "#CC79A7", "#009E73", "#F0E442", "#7F3C8D", "#FFFFFF")  # none is a part's
 DATA_COLOURS = {"synthetic": "#0072B2", "public": "#D55E00", "paper": "#009E73"}
 MAX_BYTES = 300_000
 _QUALITIES = {  # ways of writing a file, from the best down to the smallest; no dates or versions in it

@@ -4,10 +4,15 @@ A confusion matrix counts pixels, row = annotated class, column = predicted clas
 that a pooled metric (one matrix over all images) and its bootstrap interval come from the same array.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from skimage import measure
+
+if TYPE_CHECKING:  # listings read scores without loading torch
+    import torch
 
 IGNORED = 255
 
@@ -104,6 +109,7 @@ def sparsity(pred: ArrayLike | torch.Tensor, label: ArrayLike | torch.Tensor) ->
     pred, label = _label_maps(pred, label)
     ignored = label == IGNORED
     pred, label = np.where(ignored, 0, pred), np.where(ignored, 0, label)
+    from skimage import measure  # loads slowly, and only this score needs it
 
     def components(maps: np.ndarray) -> np.ndarray:
         return np.array([measure.label(each, return_num=True)[1] for each in maps], dtype=np.float64)
@@ -158,7 +164,7 @@ def box_mask(boxes: ArrayLike, size: tuple[int, int]) -> np.ndarray:
 
 
 def _array(values: ArrayLike | torch.Tensor) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
 def _label_maps(pred, label) -> tuple[np.ndarray, np.ndarray]:

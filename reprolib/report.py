@@ -8,6 +8,7 @@ from functools import partial
 from graphlib import TopologicalSorter
 from html import escape
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,13 +25,17 @@ VERDICTS = ("reproduced", "same direction", "not reproduced", "opposite", "not t
 
 @dataclass(frozen=True)
 class Fact:
-    """A number of a paper that can be checked exactly; `equal` is at the published precision."""
+    """A number that can be checked exactly; `equal` is at the published precision.
+
+    `source`: whose number it is ("paper", "release" for the authors' code, "arithmetic" for ours).
+    """
 
     study: str
     quantity: str
     published: str
     ours: float
     equal: bool
+    source: str = "paper"
 
     def to_json(self) -> dict:
         """The fact as JSON-able fields."""
@@ -107,7 +112,7 @@ def verdict(
     return "opposite" if farthest < 0 else "not reproduced"
 
 
-def fact(study: str, quantity: str, published: str | float, ours: float) -> Fact:
+def fact(study: str, quantity: str, published: str | float, ours: float, *, source: str = "paper") -> Fact:
     """Check a number against a published one, at the published number of decimals.
 
     `published` is written as the paper prints it: "4,524,323", "121", "7.0". "7.0" asks for one decimal, "7"
@@ -116,7 +121,7 @@ def fact(study: str, quantity: str, published: str | float, ours: float) -> Fact
     printed = f"{published:,}" if isinstance(published, int) else str(published)
     value = Decimal(printed.replace(",", ""))
     equal = math.isfinite(ours) and _round_half_up(ours, like=value) == value
-    return Fact(study=study, quantity=quantity, published=printed, ours=ours, equal=equal)
+    return Fact(study=study, quantity=quantity, published=printed, ours=ours, equal=equal, source=source)
 
 
 def published(study: str, table: str) -> pd.DataFrame:
@@ -127,6 +132,12 @@ def published(study: str, table: str) -> pd.DataFrame:
     path = PUBLISHED / f"{study}.csv"
     if not path.exists():
         raise UserError(f"Expected published numbers of {study} in {path.name}, found no such file; add it.")
+    return published_from(path, table)
+
+
+def published_from(path: Path, table: str) -> pd.DataFrame:
+    """`published`, from a file with the columns table, row, column and value."""
+    study = path.stem if path.stem != "published" else path.parent.name
     cells = pd.read_csv(path, dtype={"table": str})
     if table not in set(cells["table"]):
         known = ", ".join(cells["table"].unique())
@@ -218,7 +229,8 @@ def fidelity_table(facts: Sequence[Fact]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "quantity": [f.quantity for f in facts],
-            "paper": [f.published for f in facts],
+            "published": [f.published for f in facts],
+            "source": [f.source for f in facts],
             "ours": [_as_printed(f) for f in facts],
             "equal": ["yes" if f.equal else "no" for f in facts],
         },

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,7 @@ class _Job:
             "device_name": name,
             "peak_memory_mb": round(peak, 1),
             "workers": self.workers,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
     def fail(self, trial: Trial, error: BaseException, cost: Mapping[str, Any]) -> Record:

@@ -6,15 +6,18 @@ from typing import Any
 
 from reprolib import paths, studies
 from reprolib.parameters import DATA
+from reprolib.results import MINIMUM_SEEDS, Results
 from reprolib.store import RunStore
+from reprolib.study import Row, Study
 from reprolib.trial import Record, Trial
 
 TABLES, FIGURES = 31, 40  # of all five papers together
 PROFILES = ("gpu", "cpu")  # best first; smoke runs never count
 
 CLAIM_KEYS = (  # of `claims --json`, which others parse
-    *("study", "id", "statement", "published_effect", "unit", "data", "profile"),
-    *("effect", "low", "high", "seeds", "verdict"),
+    *("study", "id", "statement", "primary", "published_effect", "unit", "data", "dataset", "profile"),
+    *("effect", "low", "high", "seeds", "units", "detectable", "learned", "converged", "registered"),
+    *("verdict", "verdict_holm"),
 )
 
 Entry = dict[str, Any]  # {"profile": "gpu", "seeds": 3, "device": "…"}
@@ -26,7 +29,11 @@ def status(store: RunStore | None = None, *, profiles: Sequence[str] = PROFILES)
     `profiles`: those that count, best first; only the book of a smoke run asks for ("smoke",).
     """
     store = store or RunStore(paths.RESULTS)
-    found = {study_id: _study_status(studies.load(study_id), store, profiles) for study_id in studies.STUDIES}
+    loaded = {study_id: studies.load(study_id) for study_id in studies.STUDIES}
+    found = {
+        study_id: (_status if isinstance(study, Study) else _study_status)(study, store, profiles)
+        for study_id, study in loaded.items()
+    }
     done = {
         kind: sum(_is_done(entry) for study in found.values() for entry in study[kind].values())
         for kind in ("tables", "figures", "systems")
@@ -45,6 +52,12 @@ def claims(
 ) -> list[dict[str, Any]]:
     """Every claim of a study on every data source, from the best profile that tests it."""
     store = store or RunStore(paths.RESULTS)
+    if isinstance(study, Study):
+        results = Results(study, store)
+        run = {parameters.data: parameters for parameters in results.sources(profiles)}
+        asked = [data for data in reversed(DATA) if any(data in claim.data for claim in study.registered_claims)]
+        nothing = {data: study.Parameters(profile=profiles[-1], data=data) for data in asked}
+        return [row for data in asked for row in results.claims_json(run.get(data, nothing[data]))]
     chosen = []
     for data in DATA:
         best: dict[str, Any] = {}
@@ -54,7 +67,39 @@ def claims(
                     best[claim.id] = claim
         chosen += best.values()
     rows = [claim.to_json() for claim in chosen]
-    return [{key: row[key] for key in CLAIM_KEYS} for row in rows]
+    return [{key: row.get(key) for key in CLAIM_KEYS} for row in rows]
+
+
+def _status(study: Study, store: RunStore, profiles: Sequence[str]) -> dict[str, Any]:
+    """Tables, figures and methods of a ported study: each data source with the best profile that did all rows."""
+    results = Results(study, store)
+    tables = {table.place: {} for table in study.declared_tables if table.place.startswith("table ")}
+    places: dict[str, dict[str, Entry]] = tables | {figure: {} for figure in study.figures}
+    systems: dict[str, dict[str, Any]] = {n: {"reason": why} if why else {} for n, why in study.SYSTEMS.items()}
+    for data in DATA:
+        for profile in reversed(profiles):  # what the better one has done takes the worse one's place
+            rows = study.rows(study.Parameters(profile=profile, data=data))
+            for place in places:
+                _note(places, place, data, _rows_entry([row for row in rows if place in row.places], results, profile))
+            for row in rows:
+                _note(systems, row.name, data, _rows_entry([row], results, profile))
+            if any(data in places[place] for place in tables):
+                for place in places:  # drawn from the method itself
+                    if not any(place in row.places for row in rows) and place in study.without_rows:
+                        _note(places, place, data, {"profile": profile, "seeds": 0, "device": "none needed"})
+    numbered = {place.split()[1]: entry for place, entry in places.items() if place in tables}
+    figures = {place.split()[1]: entry for place, entry in places.items() if place not in tables}
+    return {"tables": numbered, "figures": figures, "systems": systems}
+
+
+def _rows_entry(rows: Sequence[Row], results: Results, profile: str) -> Entry | None:
+    """How the rows were done; None unless each has three seeds, or as many as it is to have."""
+    records = [results.of(row) for row in rows]
+    if not rows or any(len(of) < min(MINIMUM_SEEDS, row.seeds) for row, of in zip(rows, records, strict=True)):
+        return None
+    devices = {record.cost["device_name"] for of in records for record in of}
+    seeds = min((len(of) for row, of in zip(rows, records, strict=True) if row.seeds > 1), default=1)
+    return {"profile": profile, "seeds": seeds, "device": ", ".join(sorted(devices))}
 
 
 def _study_status(study: ModuleType, store: RunStore, profiles: Sequence[str]) -> dict[str, Any]:

@@ -33,14 +33,14 @@ class RunStore:
         return self._read(self._path("trials", trial, ".json"))
 
     def records(self, study: str) -> list[Record]:
-        """All finished records of a study, by name and seed."""
-        found = (self._read(path) for path in sorted((self.root / "trials" / study).glob("*.json")))
+        """All finished records of a study, by name and seed; their arrays are checked when they are read."""
+        found = (self._read(path, verify=False) for path in sorted((self.root / "trials" / study).glob("*.json")))
         return sorted((record for record in found if record), key=lambda r: (r.trial.name, r.trial.seed))
 
     def arrays(self, record: Record) -> dict[str, np.ndarray]:
-        """The arrays that a trial kept for figures; empty where it kept none."""
+        """The arrays that a trial kept for figures; empty where it kept none, or not those that were written."""
         path = self._path("artifacts", record.trial, ".npz")
-        if not path.exists():
+        if not path.exists() or self.get(record.trial) is None:
             return {}
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
@@ -55,7 +55,9 @@ class RunStore:
         metrics = {name: _finite(name, value) for name, value in outcome.metrics.items()}
         curves = {name: [_finite(name, value) for value in curve] for name, curve in outcome.curves.items()}
         cost = {**cost, **{name: _finite(name, value) for name, value in outcome.speed.items()}}
-        record = Record(trial, metrics, curves, cost, dict(environment))
+        record = Record(
+            trial, metrics, curves, cost, dict(environment), stopped=dict(outcome.stopped), units=dict(outcome.units)
+        )
         artifact = None
         if outcome.arrays:
             # The arrays come first: a record that can be seen has its arrays already.
@@ -93,11 +95,11 @@ class RunStore:
     def _path(self, folder: str, trial: Trial, suffix: str) -> Path:
         return self.root / folder / trial.study / (trial.key + suffix)
 
-    def _read(self, path: Path) -> Record | None:
+    def _read(self, path: Path, *, verify: bool = True) -> Record | None:
         if not path.exists():
             return None
         try:
-            return self._decode(path)
+            return self._decode(path, verify=verify)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             aside = path.with_name(path.name + ".corrupt")
             os.replace(path, aside)
@@ -105,7 +107,7 @@ class RunStore:
             warnings.warn(message, RuntimeWarning, stacklevel=3)
             return None
 
-    def _decode(self, path: Path) -> Record:
+    def _decode(self, path: Path, *, verify: bool) -> Record:
         content = json.loads(path.read_text(encoding="utf-8"))
         trial = Trial(**content["trial"])
         if trial.key != path.stem:
@@ -113,10 +115,17 @@ class RunStore:
         metrics = {name: _finite(name, value) for name, value in content["metrics"].items()}
         if content["artifact_sha256"] is not None:
             artifact = self._path("artifacts", trial, ".npz")
-            found = hashlib.sha256(artifact.read_bytes()).hexdigest() if artifact.exists() else None
-            if found != content["artifact_sha256"]:
+            found = _sha256(artifact) if verify and artifact.exists() else None
+            if found != content["artifact_sha256"] if verify else not artifact.exists():
                 raise ValueError(f"{artifact} is {'not the one that was written' if found else 'missing'}")
-        return Record(trial, metrics, content["curves"], content["cost"], content["environment"])
+        return Record(
+            trial, metrics, content["curves"], content["cost"], content["environment"],
+            stopped=content.get("stopped", {}), units=content.get("units", {}),
+        )  # fmt: skip
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _encode(record: Record, **more: JSON) -> bytes:

@@ -59,6 +59,8 @@ class Outcome:
     curves: dict[str, list[float]] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     speed: dict[str, float] = field(default_factory=dict)  # e.g. {"images_per_second": 812.0}
+    stopped: dict[str, Any] = field(default_factory=dict)  # where training ended: best epoch, ceiling, converged
+    units: dict[str, int] = field(default_factory=dict)  # independent units of the test items: {"person": 475}
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Record:
     cost: dict[str, Any]  # seconds, device, device_name, peak_memory_mb, workers on it, and the outcome's speed
     environment: dict[str, Any]
     failure: str | None = None
+    stopped: dict[str, Any] = field(default_factory=dict)
+    units: dict[str, int] = field(default_factory=dict)
 
 
 class StoreError(UserError):

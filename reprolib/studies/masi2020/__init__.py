@@ -1,33 +1,32 @@
 """Towards Learning Structure via Consensus for Face Segmentation and Parsing (Masi, Mathai, AbdAlmageed, CVPR 2020)."""
 
-from pathlib import Path
+from reprolib.studies.masi2020.config import Config
+from reprolib.studies.masi2020.rows import EVERYTHING, MEAN_MASK, QUOTED, RECIPE, TABLES, rows
+from reprolib.studies.masi2020.scores import SCORES
+from reprolib.study import Study
 
-from reprolib.datasets import cofw, fasseg, part_labels, talkingfaces
-from reprolib.studies import check_datasets
-from reprolib.studies.masi2020.plan import trials
-from reprolib.studies.masi2020.results import answers, claims, fidelity, questions, tables
-from reprolib.studies.masi2020.settings import SYSTEMS, Parameters
-from reprolib.studies.masi2020.systems import execute
-
-__all__ = [
-    "SYSTEMS",
-    "Parameters",
-    "answers",
-    "check_data",
-    "claims",
-    "execute",
-    "fidelity",
-    "questions",
-    "tables",
-    "trials",
-]
-
-ID = "masi2020"
-TITLE = "Towards Learning Structure via Consensus for Face Segmentation and Parsing"
-REFERENCE = "I. Masi, J. Mathai, W. AbdAlmageed, CVPR 2020"
-
-
-def check_data(data_root: Path) -> list[str]:
-    """What of this study's datasets lies under `data_root`; UserError where a dataset is there but incomplete."""
-    datasets = {"fasseg": fasseg, "talkingfaces": talkingfaces, "cofw": cofw, "part_labels": part_labels}
-    return check_datasets(data_root, datasets)
+STUDY = Study(
+    ID="masi2020",
+    TITLE="Towards Learning Structure via Consensus for Face Segmentation and Parsing",
+    REFERENCE="I. Masi, J. Mathai, W. AbdAlmageed, CVPR 2020",
+    config=Config,
+    rows=rows,
+    declared_tables=TABLES,
+    figures=tuple(f"figure {n}" for n in range(1, 7)),
+    without_rows=("figure 3",),
+    quoted=QUOTED,
+    recipe=RECIPE,
+    scores=SCORES,
+    task_of=lambda config: config.task,
+    trivial=(EVERYTHING, MEAN_MASK),
+    datasets={
+        "lfw-parts": ("lfw", "part_labels"),
+        "lfw-occluded": ("lfw", "part_labels"),
+        "cofw": ("cofw",),
+    },
+    loaders={
+        "lfw": "reprolib.datasets.part_labels",
+        "celebamask": "reprolib.datasets.celebamask",
+        "cofw": "reprolib.datasets.cofw",
+    },
+)

@@ -1,15 +1,16 @@
-"""The columns of masi2020's tables, from confusion matrices."""
+"""From what a record counted on each test face to the columns of masi2020's tables."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from reprolib import metrics
+from reprolib.study import Score
 
 FACE, OCCLUSION = 1, 2
 
 
-def cofw_metrics(confusion: np.ndarray) -> dict[str, np.ndarray]:
+def occlusion_metrics(confusion: np.ndarray) -> dict[str, np.ndarray]:
     """Table 1's columns in percent from face/non-face confusion matrices (…, 2, 2)."""
     return {
         "iou_face": 100 * metrics.iou(confusion)[..., FACE],
@@ -32,3 +33,24 @@ def parts_metrics(confusion: np.ndarray) -> dict[str, np.ndarray]:
 def superpixel_percentage(counts: np.ndarray) -> np.ndarray:
     """Superpixel accuracy in percent from (…, 2) counts of right superpixels and of all."""
     return 100 * counts[..., 0] / counts[..., 1]
+
+
+def _of_occlusion(column: str):
+    return lambda mean: occlusion_metrics(mean)[column]
+
+
+def _of_parts(column: str):
+    return lambda mean: parts_metrics(mean)[column]
+
+
+# Scores of claims: how the mean over faces of a record's array becomes the score.
+SCORES = {
+    "iou_face": Score("face IoU", "confusion", _of_occlusion("iou_face")),
+    "real_iou_face": Score("face IoU under real glasses and hats", "real_confusion", _of_occlusion("iou_face"),
+                           units="real_units"),
+    "recall_all": Score("mean recall", "confusion", _of_occlusion("recall_all")),
+    "sparsity": Score("sparsity", "sparsity", lambda mean: mean, unit="components", higher_is_better=False),
+    "iou_hair": Score("hair IoU", "confusion", _of_parts("iou_hair")),
+    "iou_mean": Score("mean IoU", "confusion", _of_parts("iou_mean")),
+    "accuracy_sp": Score("superpixel accuracy", "superpixels", superpixel_percentage),
+}  # fmt: skip

@@ -1,0 +1,243 @@
+"""From the records of a study to its tables and judged claims: each record and array is read once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reprolib import report, verdicts
+from reprolib.parameters import DATA, StudyParameters
+from reprolib.statistics import Effect, p_value, paired_effect
+from reprolib.store import RunStore
+from reprolib.study import Claim, Judged, Row, Study, Table
+from reprolib.trial import Record
+
+MINIMUM_SEEDS = 3  # of a row that has so many, for a table or figure to count as done
+
+
+class Results:
+    """What a store holds of a study."""
+
+    def __init__(self, study: Study, store: RunStore) -> None:
+        self.study, self.store = study, store
+        self._records = {record.trial.key: record for record in store.records(study.ID)}
+        self._arrays: dict[str, dict[str, np.ndarray]] = {}
+        self._effects: dict[tuple, Effect | None] = {}
+
+    # --- records -------------------------------------------------------------------------------------
+
+    def rows(self, parameters: StudyParameters) -> dict[str, Row]:
+        """Printed name → row, of one profile and data source."""
+        return {row.name: row for row in self.study.rows(parameters)}
+
+    def of(self, row: Row) -> list[Record]:
+        """The finished records of a row, by seed."""
+        keys = [trial.key for trial in self.study.trials_of(row)]
+        return [self._records[key] for key in keys if key in self._records]
+
+    def by_row(self, parameters: StudyParameters, place: str | None = None) -> dict[str, list[Record]]:
+        """Printed name → finished records, of the rows of a place that have some; of all rows without a place."""
+        rows = [row for row in self.study.rows(parameters) if place is None or place in row.places]
+        return {row.name: records for row in rows if (records := self.of(row))}
+
+    def sources(self, profiles: Sequence[str]) -> list[StudyParameters]:
+        """The data sources with records, most trusted first, each with the best of the `profiles` that has some."""
+        found = []
+        for data in reversed(DATA):  # paper, public, synthetic
+            for profile in profiles:
+                parameters = self.study.Parameters(profile=profile, data=data)
+                if self.by_row(parameters):
+                    found.append(parameters)
+                    break
+        return found
+
+    def arrays(self, record: Record) -> dict[str, np.ndarray]:
+        """What a trial kept for figures and intervals; read once."""
+        if record.trial.key not in self._arrays:
+            self._arrays[record.trial.key] = self.store.arrays(record)
+        return self._arrays[record.trial.key]
+
+    def stacked(self, records: Sequence[Record], name: str) -> np.ndarray | None:
+        """An array of every record, (seeds, items, …); None where one of them lacks it."""
+        found = [self.arrays(record).get(name) for record in records]
+        return None if not found or any(array is None for array in found) else np.stack(found)
+
+    # --- tables --------------------------------------------------------------------------------------
+
+    def table(self, parameters: StudyParameters, table: Table) -> pd.DataFrame:
+        """A table with our mean ± standard deviation over seeds beside the paper's cells, where it prints any."""
+        records = self.by_row(parameters)
+        placed = [row.name for row in self.study.rows(parameters) if table.place in row.places]
+        lines = table.lines or {name: (name, "") for name in placed}
+        scores = [
+            {"row": line} | {column: _metric(record, metric, suffix) for column, metric in table.columns.items()}
+            for line, (name, suffix) in lines.items()
+            for record in records.get(name, [])
+        ]
+        ours = report.summarise(pd.DataFrame(scores, columns=["row", *table.columns]), by="row")
+        paper = self.published(table.place)
+        beside = report.beside_published(ours, paper)
+        own = beside.columns[beside.columns.get_level_values(1) == "ours"]
+        # "not done" is for what could be done: not for quoted rows, nor for scores that a finished row does not have
+        done = [row in ours.index or row in self.study.quoted or row not in lines for row in beside.index]
+        beside.loc[done, own] = beside.loc[done, own].replace(report.NOT_DONE, report.ABSENT)
+        beside[own] = beside[own].where(beside[own].ne(report.NOT_DONE) | _planned(beside, lines), report.ABSENT)
+        if paper.empty:
+            return beside.iloc[:-1].xs("ours", axis=1, level=1)
+        return beside
+
+    def published(self, place: str) -> pd.DataFrame:
+        """The paper's table, empty for what only we have; what comes from elsewhere is listed by `not_from_the_paper`."""
+        number = place.removeprefix("table ")
+        path = self.study.folder / self.study.ID / "published.csv"
+        if not place.startswith("table ") or number not in set(_cells(path)["table"]):
+            return pd.DataFrame(index=pd.Index([], dtype=str))
+        return report.published_from(path, number)
+
+    def not_from_the_paper(self, place: str) -> list[str]:
+        """ "row, column: source" of the published cells of a table that stand elsewhere than in the paper's text."""
+        cells = _cells(self.study.folder / self.study.ID / "published.csv")
+        other = cells[(cells["table"] == place.removeprefix("table ")) & (cells["source"] != "paper")]
+        return [f"{c.row}, {c.column}: {c.source}" for c in other.itertuples()]
+
+    # --- claims --------------------------------------------------------------------------------------
+
+    def judged(self, parameters: StudyParameters) -> list[Judged]:
+        """The registered claims that are asked of one data source, judged by one rule; Holm over the primary ones."""
+        asked = [c for c in self.study.registered_claims if parameters.data in c.data and c.kind != "question"]
+        judged = [self._judged(parameters, claim) for claim in asked]
+        family = [j for j in judged if j.claim.primary and j.verdict != verdicts.NOT_TESTED]
+        oriented = [_oriented(j.effect, j.claim) for j in family]
+        rules = [self._rule(parameters, j.claim) for j in family]
+        corrected = verdicts.verdict_holm(oriented, rules, [p_value(effect) for effect in oriented])
+        by_id = dict(zip((j.claim.id for j in family), corrected, strict=True))
+        return [
+            replace(j, verdict_holm=by_id.get(j.claim.id, verdicts.NOT_TESTED)) if j.claim.primary else j
+            for j in judged
+        ]
+
+    def questions(self, parameters: StudyParameters) -> list[tuple[Claim, Effect | None]]:
+        """Our own questions of one data source with their effects; they get no verdict."""
+        asked = [c for c in self.study.registered_claims if parameters.data in c.data and c.kind == "question"]
+        return [(claim, self.effect(parameters, claim)) for claim in asked]
+
+    def effect(self, parameters: StudyParameters, claim: Claim) -> Effect | None:
+        """The paired effect a − b over the seeds that both rows have; None where one of them was not run."""
+        key = (parameters.profile, parameters.data, claim.score, claim.a, claim.b)
+        if key not in self._effects:
+            self._effects[key] = self._effect(parameters, claim)
+        return self._effects[key]
+
+    def _effect(self, parameters: StudyParameters, claim: Claim) -> Effect | None:
+        a, b = self._pair(parameters, claim)
+        score = self.study.scores[claim.score]
+        of_a, of_b = self.stacked(a, score.array), self.stacked(b, score.array)
+        if of_a is None or of_b is None or of_a.shape != of_b.shape:
+            return None
+        units = self.arrays(a[0]).get(score.units)
+        units = np.arange(of_a.shape[1]) if units is None else units
+        return paired_effect(of_a, of_b, score.statistic, units=units)
+
+    def _pair(self, parameters: StudyParameters, claim: Claim) -> tuple[list[Record], list[Record]]:
+        """The records of both rows, with the seeds that both have."""
+        rows = self.rows(parameters)
+        a, b = (
+            {record.trial.seed: record for record in self.of(rows[name])} if name in rows else {}
+            for name in (claim.a, claim.b)
+        )
+        seeds = sorted(a.keys() & b.keys())
+        return [a[seed] for seed in seeds], [b[seed] for seed in seeds]
+
+    def level_of(self, parameters: StudyParameters, name: str, score: str) -> float | None:
+        """A row's score, mean over its seeds; None where it was not run."""
+        row = self.rows(parameters).get(name)
+        values = [r.metrics[score] for r in self.of(row) if score in r.metrics] if row else []
+        return float(np.mean(values)) if values else None
+
+    def _judged(self, parameters: StudyParameters, claim: Claim) -> Judged:
+        effect, rows = self.effect(parameters, claim), self.rows(parameters)
+        dataset = rows[claim.a].config.dataset if claim.a in rows else ""
+        if effect is None:
+            reason = "At least one of the two rows was not run."
+            return Judged(claim, parameters.data, dataset, parameters.profile, None, verdicts.NOT_TESTED, reason=reason)
+        pair = dict(zip((claim.a, claim.b), self._pair(parameters, claim), strict=True))
+        learned = {name: self._learned(parameters, name) for name in pair}
+        converged = {name: all(r.stopped.get("converged", True) for r in records) for name, records in pair.items()}
+        started = min(record.cost.get("finished", "") for records in pair.values() for record in records)[:10]
+        judgement = verdicts.judge(
+            _oriented(effect, claim), self._rule(parameters, claim), learned_rows=learned, converged_rows=converged,
+            registered=bool(claim.registered) and claim.registered <= started,
+        )  # fmt: skip
+        return Judged(
+            claim, parameters.data, dataset, parameters.profile, effect, judgement.verdict, reason=judgement.reason,
+            learned=all(learned.values()), converged=all(converged.values()),
+        )  # fmt: skip
+
+    def _rule(self, parameters: StudyParameters, claim: Claim) -> verdicts.Rule:
+        """How the interval is judged: by the published size relative to the error that row b leaves, or by its sign."""
+        if claim.kind == "sign":
+            return verdicts.sign_verdict
+        error = self.study.scores[claim.score].error
+        our_b = self.level_of(parameters, claim.b, claim.score)
+        if claim.kind == "null":
+            margin = claim.margin or verdicts.default_margin(our_b, error=error)
+            return partial(verdicts.no_difference_verdict, margin=margin)
+        expected = verdicts.expected_effect(claim.published_a, claim.published_b, our_b, error=error)
+        return partial(verdicts.size_verdict, expected=abs(expected))
+
+    def _learned(self, parameters: StudyParameters, name: str) -> bool:
+        """Whether a row beats the best trivial prediction of its task on validation items (rule 1)."""
+        rows = self.rows(parameters)
+        task = self.study.task_of(rows[name].config)
+        rivals = [n for n in self.study.trivial if n in rows and self.study.task_of(rows[n].config) == task]
+        trivial = [level for n in rivals if (level := self.level_of(parameters, n, "validation")) is not None]
+        level = self.level_of(parameters, name, "validation")
+        return level is not None and bool(trivial) and verdicts.learned(level, max(trivial))
+
+    def claims_json(self, parameters: StudyParameters) -> list[dict[str, Any]]:
+        """The judged claims of one data source in the stable shape of `claims --json`."""
+        return [as_json(self.study, judged) for judged in self.judged(parameters)]
+
+
+def as_json(study: Study, judged: Judged) -> dict[str, Any]:
+    """One claim on one data source, every key always there; a number that is not finite is None."""
+    claim, effect = judged.claim, judged.effect
+    numbers = {name: getattr(effect, name, None) for name in ("point", "low", "high", "seeds", "units", "detectable")}
+    numbers = {n: None if v is None or not math.isfinite(v) else v for n, v in numbers.items()}
+    return {
+        "study": study.ID, "id": claim.id, "statement": claim.statement, "primary": claim.primary,
+        "published_effect": claim.published_effect, "unit": study.scores[claim.score].unit,
+        "data": judged.data, "dataset": judged.dataset, "profile": judged.profile,
+        "effect": numbers["point"], "low": numbers["low"], "high": numbers["high"],
+        "seeds": numbers["seeds"] or 0, "units": numbers["units"] or 0, "detectable": numbers["detectable"],
+        "learned": judged.learned, "converged": judged.converged, "registered": bool(claim.registered),
+        "verdict": judged.verdict, "verdict_holm": judged.verdict_holm,
+    }  # fmt: skip
+
+
+def _oriented(effect: Effect, claim: Claim) -> Effect:
+    """The effect turned so that positive is the direction that the paper claims."""
+    sign = claim.sign or (1 if (claim.published_effect or 0) >= 0 else -1)
+    return effect if sign > 0 else replace(effect, point=-effect.point, low=-effect.high, high=-effect.low)
+
+
+def _metric(record: Record, metric: str, suffix: str) -> float:
+    """A metric of the record, with the line's suffix where there is such a one; nan where the row has none."""
+    measured = record.metrics | record.cost
+    return measured.get(metric + suffix, measured.get(metric, np.nan))
+
+
+def _planned(beside: pd.DataFrame, lines: Mapping[str, Any]) -> np.ndarray:
+    """True for the cells of lines that we train."""
+    return np.array([[name in lines] for name in beside.index])
+
+
+def _cells(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"table": str})

@@ -1,0 +1,222 @@
+"""What a study is: rows, tables and claims as data; planning, reading and judging, written once for all papers."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from reprolib.errors import UserError
+from reprolib.parameters import DATA, StudyParameters, select
+from reprolib.paths import ROOT
+from reprolib.statistics import Effect
+from reprolib.trial import Context, Outcome, Trial
+
+STUDIES_FOLDER = ROOT / "reprolib" / "studies"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the tables: its printed name, what each of its trials is, and the places that need it."""
+
+    name: str
+    config: Any  # the study's own frozen configuration
+    seeds: int
+    places: tuple[str, ...]  # such as ("table 3", "figure 6")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: printed column → metric of the record.
+
+    `lines`: printed line → (row, suffix of its metrics), where they differ from the rows of the place.
+    """
+
+    place: str  # "table 1"; what the paper does not have is "extra A"
+    title: str
+    columns: Mapping[str, str]
+    lines: Mapping[str, tuple[str, str]] | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score that claims are judged on: how the mean of a record's array over test items becomes a number."""
+
+    name: str  # as printed: "mean IoU"
+    array: str  # of the record's artifact, (items, …)
+    statistic: Callable[[np.ndarray], np.ndarray]
+    unit: str = "points"
+    higher_is_better: bool = True  # percent, with the error 100 − score; else the score itself is the error
+    units: str = "units"  # the array that says whose each test item is
+
+    def error(self, score: float) -> float:
+        """What is left to gain: 100 − score for percentages, the score itself where lower is better."""
+        return 100 - score if self.higher_is_better else score
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper about row `a` against row `b`, registered before the rows were run.
+
+    kind: "effect" (the paper prints both cells), "sign" (only a direction, `sign`), "null" (no difference, `margin`),
+    "question" (ours, without a verdict).
+    """
+
+    id: str
+    statement: str
+    place: str
+    kind: str
+    score: str
+    a: str
+    b: str
+    published_a: float | None
+    published_b: float | None
+    sign: int
+    margin: float | None
+    primary: bool
+    data: tuple[str, ...]
+    registered: str  # the date; empty = after the fact
+
+    @property
+    def published_effect(self) -> float | None:
+        """a − b as printed; None where the paper prints no number."""
+        if self.published_a is None or self.published_b is None:
+            return None
+        return round(self.published_a - self.published_b, 4)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim on one data source: our effect, the gates, the verdict and the reason where there is none."""
+
+    claim: Claim
+    data: str
+    dataset: str
+    profile: str
+    effect: Effect | None
+    verdict: str
+    verdict_holm: str = ""  # of primary claims
+    reason: str = ""  # why it is not tested
+    learned: bool | None = None
+    converged: bool | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One paper. Everything that needs torch is in modules that are imported when a trial runs or a figure is drawn:
+    `experiment` (run, validate, facts, workload) and `figures` (drawn).
+    """
+
+    ID: str
+    TITLE: str
+    REFERENCE: str
+    config: type
+    rows: Callable[[StudyParameters], list[Row]]
+    declared_tables: tuple[Table, ...]
+    figures: tuple[str, ...]  # of the paper: "figure 1" …
+    without_rows: tuple[str, ...]  # figures drawn from the method itself
+    quoted: Mapping[str, str]  # rows of the paper's tables that we do not train → why
+    recipe: int
+    scores: Mapping[str, Score]  # name, which is also the record's metric → score
+    task_of: Callable[[Any], str]  # configuration → task: rows of one task share validation items
+    trivial: tuple[str, ...]  # rows that predict without a look
+    datasets: Mapping[str, tuple[str, ...]]  # dataset → folders that it needs under the data root
+    loaders: Mapping[str, str]  # folder → module with `check`, for `data check`
+    Parameters: type[StudyParameters] = StudyParameters
+    folder: Path = STUDIES_FOLDER
+
+    # --- planning ------------------------------------------------------------------------------------
+
+    @property
+    def SYSTEMS(self) -> dict[str, str | None]:
+        """Every method by its printed name; the reason where it is quoted, None where it is trained."""
+        named = {row.name for p in DATA for row in self.rows(self.Parameters(data=p, profile="cpu"))}
+        return dict.fromkeys(sorted(named)) | dict(self.quoted)
+
+    def trials(self, parameters: StudyParameters) -> dict[str, list[Trial]]:
+        """Table or figure → the trials that it needs; those that `parameters.tables` leaves out are absent."""
+        plan: dict[str, list[Trial]] = {place: [] for place in self._places()}
+        for row in self.rows(parameters):
+            for place in row.places:
+                plan.setdefault(place, []).extend(self.trials_of(row))
+        return select(plan, parameters.tables)
+
+    def trials_of(self, row: Row) -> list[Trial]:
+        """One trial per seed."""
+        return [Trial(self.ID, row.name, asdict(row.config), seed, self.recipe) for seed in range(row.seeds)]
+
+    def _places(self) -> list[str]:
+        return [*(t.place for t in self.declared_tables), *self.figures]
+
+    # --- running -------------------------------------------------------------------------------------
+
+    def execute(self, trial: Trial, context: Context) -> Outcome:
+        """Run one trial: its configuration, typed again, goes to the study's experiment."""
+        return self.module("experiment").run(self.config_of(trial), trial.seed, context)
+
+    def config_of(self, trial: Trial) -> Any:
+        """The typed configuration of a trial; ValidationError (pydantic) for one that this code does not know."""
+        return TypeAdapter(self.config).validate_python(dict(trial.params))
+
+    def module(self, name: str) -> ModuleType:
+        """A module of the study that is not needed for listings."""
+        return importlib.import_module(f"reprolib.studies.{self.ID}.{name}")
+
+    def missing_folders(self, row: Row, data_root: Path | None) -> tuple[str, ...]:
+        """The folders of which a row needs one but finds none under the data root."""
+        wanted = self.datasets.get(row.config.dataset, ())
+        if not wanted or data_root is None or any((data_root / name).is_dir() for name in wanted):
+            return ()
+        return wanted
+
+    def check_data(self, data_root: Path) -> list[str]:
+        """What of the study's datasets is under the data root, line by line; UserError where none is, or one is damaged."""
+        from reprolib.studies import check_datasets
+
+        modules = {folder: importlib.import_module(name) for folder, name in self.loaders.items()}
+        return check_datasets(data_root, modules)
+
+    # --- claims --------------------------------------------------------------------------------------
+
+    @cached_property
+    def registered_claims(self) -> tuple[Claim, ...]:
+        """The claims of claims.csv, their effects computed from the cells of published.csv that they name."""
+        cells = published_cells(self.folder / self.ID / "published.csv")
+        with (self.folder / self.ID / "claims.csv").open(encoding="utf-8", newline="") as file:
+            return tuple(_claim(line, cells) for line in csv.DictReader(file))
+
+    def fidelity(self) -> list[Any]:
+        """Numbers that can be checked exactly."""
+        return self.module("experiment").facts()
+
+
+def published_cells(path: Path) -> dict[str, float]:
+    """ "table|row|column" → the printed value; UserError where the file is missing."""
+    if not path.is_file():
+        raise UserError(f"expected the paper's numbers in {path}, found no such file; add it")
+    with path.open(encoding="utf-8", newline="") as file:
+        return {f"{c['table']}|{c['row']}|{c['column']}": float(c["value"]) for c in csv.DictReader(file)}
+
+
+def _claim(line: Mapping[str, str], cells: Mapping[str, float]) -> Claim:
+    def cell(name: str) -> float | None:
+        if not line[name]:
+            return None
+        if line[name] not in cells:
+            raise UserError(f"claim {line['id']!r} names the cell {line[name]!r}, which published.csv does not have")
+        return cells[line[name]]
+
+    return Claim(
+        id=line["id"], statement=line["statement"], place=line["place"], kind=line["kind"], score=line["score"],
+        a=line["a"], b=line["b"], published_a=cell("published_a"), published_b=cell("published_b"),
+        sign=int(line["sign"] or 0), margin=float(line["margin"]) if line["margin"] else None,
+        primary=line["primary"] == "yes", data=tuple(line["data"].split()), registered=line["registered"],
+    )  # fmt: skip
