@@ -1,16 +1,23 @@
-"""CelebAMask-HQ in its official layout: 30,000 faces with a mask for each part that shows.
+"""CelebAMask-HQ, faces with labels of up to 18 parts, in two layouts. Lee, Liu, Wu, Luo, CVPR 2020.
 
-Lee, Liu, Wu, Luo, CVPR 2020, as used in yin2020 Sec. 3.1: `CelebA-HQ-img/ID.jpg`,
+Official, as used in yin2020 Sec. 3.1 (`load`): 30,000 faces `CelebA-HQ-img/ID.jpg`,
 `CelebAMask-HQ-mask-anno/FOLDER/ID_PART.png` (no file = the part does not show) and
 `CelebA-HQ-to-CelebA-mapping.txt`, which leads to CelebA's partitions.
+
+Indexed (`load_indexed`): `celebamask/images/ID.jpg` and `celebamask/masks/ID.png`, whose palette indices are the
+classes `INDEXED_CLASSES`. It has no official split; `celebamask_split.csv` beside this module is the one that all
+studies and tools use.
 """
 
 from __future__ import annotations
 
+import csv
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from reprolib.datasets import folders
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.parsing_faces import (
     BROW_1,
@@ -23,7 +30,15 @@ from reprolib.datasets.parsing_faces import (
     NOSE,
     UPPER_LIP,
 )
-from reprolib.datasets.pictures import picture_size, read_picture, resize_labels, resize_picture, same_size, subfolder
+from reprolib.datasets.pictures import (
+    picture_size,
+    read_labels,
+    read_picture,
+    resize_labels,
+    resize_picture,
+    same_size,
+    subfolder,
+)
 from reprolib.errors import UserError
 
 FOLDER, PICTURES, MASKS = "CelebAMask-HQ", "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
@@ -38,6 +53,14 @@ PARTS = {
     "mouth": INNER_MOUTH, "u_lip": UPPER_LIP, "l_lip": LOWER_LIP,
 }  # fmt: skip
 PAIRS = (("r_eye", "l_eye"), ("r_brow", "l_brow"))
+
+INDEXED_FOLDER, INDEXED_PICTURES, INDEXED_MASKS = "celebamask", "images", "masks"
+INDEXED_CLASSES = (
+    "background", "skin", "nose", "glasses", "left eye", "right eye", "left brow", "right brow", "left ear",
+    "right ear", "mouth", "upper lip", "lower lip", "hair", "hat", "earring", "necklace", "neck", "cloth",
+)  # fmt: skip
+INDEXED_PAIRS = ((4, 5), (6, 7), (8, 9))  # the person's left and right
+SPLIT = Path(__file__).with_name("celebamask_split.csv")
 
 
 def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None) -> FaceSet:
@@ -68,12 +91,87 @@ def mask_path(folder: Path, number: int, part: str) -> Path:
     return folder / MASKS / str(number // PER_FOLDER) / f"{number:05d}_{part}.png"
 
 
+def load_indexed(root: Path, part: str, *, size: int = FRAME) -> FaceSet:
+    """The faces of `part` ("train", "validation" or "test" of `SPLIT`) in the indexed layout, sorted by name.
+
+    images uint8 (N, size, size, 3), labels uint8 (N, size, size) into `INDEXED_CLASSES`; left and right as in
+    `read_indexed`. UserError if a face is missing, unreadable or has labels of another size.
+    """
+    folder = indexed_folder(root)
+    images, labels = [], []
+    for name in split_names()[part]:
+        image, classes = read_indexed(folder, name)
+        images.append(resize_picture(image, size) if image.shape[:2] != (size, size) else image)
+        labels.append(resize_labels(classes, size))
+    return FaceSet(np.stack(images), np.stack(labels), INDEXED_CLASSES, split_names()[part])
+
+
+@cache
+def split_names() -> dict[str, tuple[str, ...]]:
+    """Part ("train", "validation", "test") → names of its faces, sorted: 650, 80 and 120 of 850."""
+    with SPLIT.open(encoding="utf-8", newline="") as file:
+        rows = [(row["part"], row["file"]) for row in csv.DictReader(file)]
+    return {part: tuple(sorted(name for of, name in rows if of == part)) for part in ("train", "validation", "test")}
+
+
+def indexed_folder(root: Path) -> Path:
+    """Where the indexed layout is; UserError if it is not under `root`."""
+    return folders.dataset_folder(root, (INDEXED_FOLDER,), holds=INDEXED_MASKS)
+
+
+def indexed_names(folder: Path) -> list[str]:
+    """Names of all faces that have labels in the indexed layout, sorted; UserError if there are none."""
+    names = [path.stem for path in folders.files(folder / INDEXED_MASKS, ".png")]
+    if not names:
+        raise UserError(f"{folder / INDEXED_MASKS} should hold labels ID.png, but has none: copy the dataset there")
+    return names
+
+
+def indexed_files(folder: Path, name: str) -> tuple[Path, Path]:
+    """(image, labels) of one face of the indexed layout."""
+    return folder / INDEXED_PICTURES / f"{name}.jpg", folder / INDEXED_MASKS / f"{name}.png"
+
+
+def read_indexed_labels(path: Path) -> np.ndarray:
+    """uint8 (H, W) into `INDEXED_CLASSES`, as the file at `path` has them; UserError if it holds anything else."""
+    labels = read_labels(path)
+    if labels.max(initial=0) >= len(INDEXED_CLASSES):
+        raise UserError(
+            f"{path} should hold classes 0 to {len(INDEXED_CLASSES) - 1}, but holds {labels.max()}: "
+            "copy this file again"
+        )
+    return labels
+
+
+def read_indexed(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(image uint8 (H, W, 3), labels uint8 (H, W) into `INDEXED_CLASSES`) of one face of the indexed layout.
+
+    Of two eyes, brows or ears the one farther right in the image is the person's left, whatever its class in the file:
+    some images of the dataset are mirrored, their labels are not. UserError if a file is missing, unreadable or of
+    another size.
+    """
+    picture, path = indexed_files(folder, name)
+    image, labels = read_picture(picture), read_indexed_labels(path)
+    same_size(image.shape[1::-1], labels.shape[1::-1], path)
+    for left, right in INDEXED_PAIRS:
+        of_left, of_right = labels == left, labels == right
+        if _middle(of_left) < _middle(of_right):
+            labels[of_left], labels[of_right] = right, left
+    return image, labels
+
+
 def check(root: Path) -> list[str]:
     """What is there, one line per partition; UserError if anything is missing, unreadable or of another shape.
 
-    Reads the header of every picture and mask, and every five-hundredth face in full.
+    Official layout: reads the header of every picture and mask, and every five-hundredth face in full. Indexed layout,
+    where the official one is not there: reads the header of every image and label file, and every fiftieth in full.
     """
-    folder = _folder(root)
+    try:
+        folder = _folder(root)
+    except UserError:
+        if not any((Path(root) / inner / INDEXED_MASKS).is_dir() for inner in (INDEXED_FOLDER, ".")):
+            raise
+        return _check_indexed(indexed_folder(root))
     lines = []
     for split, numbers in _partitions(folder).items():
         if len(numbers) != COUNTS[split]:
@@ -90,6 +188,24 @@ def check(root: Path) -> list[str]:
             if i % 500 == 0:
                 _read(folder, number)
         lines.append(f"CelebAMask-HQ {split}: {len(numbers)} faces, {incomplete} of them without one or more parts")
+    return lines
+
+
+def _check_indexed(folder: Path) -> list[str]:
+    present, lines = set(indexed_names(folder)), []
+    for part, names in split_names().items():
+        missing = [name for name in names if name not in present]
+        if missing:
+            raise UserError(
+                f"{folder / INDEXED_MASKS} should hold {len(names)} {part} faces of {SPLIT.name}, but lacks "
+                f"{len(missing)}, the first {missing[0]}.png: copy them there"
+            )
+        for i, name in enumerate(names):
+            picture, labels = indexed_files(folder, name)
+            same_size(picture_size(picture), picture_size(labels), labels)
+            if i % 50 == 0:
+                read_indexed(folder, name)
+        lines.append(f"CelebAMask-HQ (indexed labels) {part}: {len(names)} faces")
     return lines
 
 

@@ -82,7 +82,48 @@ def test_check_counts_the_splits(root):
         "Part Labels train: 2 faces with labels and superpixels",
         "Part Labels validation: 1 faces with labels and superpixels",
         "Part Labels test: 1 faces with labels and superpixels",
+        "Part Labels: no folder unlabelled; all but the transfer from unlabelled faces can be run",
     ]
+
+
+def test_check_says_what_works_without_superpixels_and_with_unlabelled_faces(root):
+    (root / "part_labels" / part_labels.SUPERPIXELS).rename(root / "elsewhere")
+    (root / "part_labels/unlabelled/Gus_H").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(root / "part_labels/unlabelled/Gus_H/Gus_H_0001.jpg")
+    assert part_labels.check(root)[2:] == [
+        "Part Labels test: 1 faces with labels",
+        "Part Labels: no folder parts_lfw_funneled_superpixels_mat; superpixel accuracy is measured on SLIC superpixels",
+        "Part Labels: 1 unlabelled faces for the transfer",
+    ]
+
+
+def test_labels_may_be_palette_png_in_a_folder_called_lfw(root):
+    (root / "part_labels").rename(root / "lfw")
+    official = part_labels.load(root, "test", size=SIDE)
+    path = root / "lfw" / part_labels.LABELS / "Eve_F_0001.ppm"
+    with Image.open(path) as image:
+        image.convert("P", palette=Image.Palette.ADAPTIVE, colors=3).save(path.with_suffix(".png"))
+    path.unlink()
+    np.testing.assert_array_equal(part_labels.load(root, "test", size=SIDE).labels, official.labels)
+
+
+def test_slic_replaces_missing_superpixels_and_the_source_is_named(root):
+    folder = part_labels.dataset(root)
+    assert part_labels.superpixel_source(folder) == "official"
+    (folder / part_labels.SUPERPIXELS).rename(root / "elsewhere")
+    assert part_labels.superpixel_source(folder) == "SLIC"
+    faces = part_labels.load(root, "test", size=SIDE)
+    np.testing.assert_array_equal(faces.superpixels[0], part_labels.slic_superpixels(faces.images[0]))
+
+
+def test_people_of_other_lists_are_told_apart():
+    faces = [("Ada", 1), ("Bo", 1), ("Bo", 2), ("Cy", 1)]
+    assert part_labels.apart(faces, [("Ada", 7)], [("Cy", 1)]).tolist() == [False, True, True, False]
+
+
+def test_unlabelled_faces_are_listed_or_requested(root):
+    with pytest.raises(UserError, match="unlabelled should hold unlabelled faces"):
+        part_labels.unlabelled(root)
 
 
 def test_check_says_when_a_list_is_short(root, monkeypatch):
@@ -94,8 +135,8 @@ def test_check_says_when_a_list_is_short(root, monkeypatch):
 def test_missing_folders_are_named(root, tmp_path):
     with pytest.raises(UserError, match=r"nowhere should be an existing folder"):
         part_labels.load(tmp_path / "nowhere", "train")
-    (root / "part_labels" / part_labels.SUPERPIXELS).rename(root / "elsewhere")
-    with pytest.raises(UserError, match=r"should hold the folder parts_lfw_funneled_superpixels_mat"):
+    (root / "part_labels" / part_labels.LABELS).rename(root / "elsewhere")
+    with pytest.raises(UserError, match=r"should hold the folder parts_lfw_funneled_gt_images"):
         part_labels.load(root, "train")
 
 

@@ -1,0 +1,44 @@
+"""Prepared arrays on disk: made once, under a lock, and read by every worker process through a memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from reprolib.paths import CACHE
+
+
+def kept(kind: str, settings: tuple, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of `make`, made once for these `settings` and then read from the project's cache.
+
+    settings: all that the arrays depend on, each value with a `repr` of its own; for files, their `content`. Of several
+    processes that want the same arrays one makes them and the others wait. Arrays are memory maps; a write to one
+    changes neither the file nor another process's array.
+    """
+    folder = CACHE / kind / hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix="unfinished-"))
+            try:
+                for name, array in make().items():
+                    np.save(unfinished / f"{name}.npy", array, allow_pickle=False)
+                unfinished.rename(folder)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    return {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
+
+
+def content(files: Iterable[Path]) -> str:
+    """A hash of the names and bytes of files, in the given order."""
+    found = hashlib.sha256()
+    for path in files:
+        data = path.read_bytes()
+        found.update(f"{path.parent.name}/{path.name}:{len(data)}:".encode() + data)
+    return found.hexdigest()[:16]
