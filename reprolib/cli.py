@@ -1,7 +1,9 @@
 """The command line: run a study, and see what is done and what it says."""
 
 import dataclasses
+import io
 import json
+import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,6 +13,7 @@ import pandas as pd
 import typer
 from typer.core import TyperCommand
 
+import reprolib
 from reprolib import cluster, paths, studies
 from reprolib import status as progress
 from reprolib.errors import UserError
@@ -19,7 +22,6 @@ from reprolib.parameters import check_parameters, declared_parameters, parse_val
 from reprolib.runner import run as run_trials
 
 app = typer.Typer(
-    help="An open reproduction of five computer-vision papers on faces and lips.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -33,6 +35,21 @@ USAGE_ERROR = typer.BadParameter.__base__  # typer exports no name for it
 Study = Annotated[str, typer.Argument(help=f"One of {', '.join(studies.STUDIES)}.")]
 AnyStudy = Annotated[str | None, typer.Argument(help="One study; all of them when left out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"reprolib {reprolib.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """An open reproduction of five computer-vision papers on faces and lips."""
 
 
 class WithParameters(TyperCommand):
@@ -188,13 +205,26 @@ def book() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: an error of the user is one sentence on stderr and exit status 2."""
+    """Entry point: an error that the user can mend is one sentence on stderr and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A redirected output in an old code page cannot hold β, nor can any hold a file name that is not UTF-8.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(args=arguments, prog_name="reprolib", standalone_mode=False) or 0
+        sys.stdout.flush()
     except USAGE_ERROR as error:
         _stop(error.format_message(), 2)
     except UserError as error:
         _stop(str(error), 2)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        if error.filename is None:
+            # What could not be printed would be tried, and would fail, once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        what = "The output" if error.filename is None else error.filename
+        _stop(f"{what} cannot be used ({error.strerror}); check the path or choose another.", 2)
     except typer.Abort:
         code = INTERRUPTED
     if code == INTERRUPTED:
@@ -223,7 +253,8 @@ def _drawn(tables: dict[str, pd.DataFrame], chosen: list[str]) -> dict[str, pd.D
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(value, indent=1, ensure_ascii=not unicode, allow_nan=False)
 
 
 def _text(table: pd.DataFrame) -> str:
