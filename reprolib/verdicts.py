@@ -15,7 +15,6 @@ REPRODUCED, SMALLER, NOT_REPRODUCED, OPPOSITE, INCONCLUSIVE, NOT_TESTED = VERDIC
 LEARNED_MARGIN = 10.0
 """Points of the main score by which a row must beat the best trivial predictor on validation items."""
 
-
 Rule = Callable[[float, float], str]
 """Takes low and high of an interval, returns a verdict: one of the three functions below with its number filled in."""
 
@@ -123,9 +122,14 @@ def judge(
 
     `effect`: None where nothing was run. `learned_rows`, `converged_rows`: for the printed name of each compared row,
     whether it passes; a row that is exempt (a step-matched control) is given as True. `level`: of the judged interval.
+    ValueError: something was run, but the gates of its rows are not given.
     """
     if effect is None:
         return Judgement(NOT_TESTED, "At least one of the two rows was not run.")
+    if not learned_rows or learned_rows.keys() != converged_rows.keys():
+        raise ValueError(
+            f"both gates must be given for the same rows, found {list(learned_rows)} and {list(converged_rows)}."
+        )
     if not registered:
         return Judgement(NOT_TESTED, "The claim was not registered before the first full run.")
     if failed := [name for name, passed in learned_rows.items() if not passed]:
@@ -166,4 +170,4 @@ def _why_no_interval(effect: Effect) -> str:
         return "One seed was run, so there is no interval."
     if effect.units < 2:
         return "The test items are all of one independent unit, so there is no interval."
-    return "The score is undefined for at least one seed, so there is no interval."
+    return "The score is undefined on these test items, so there is no interval."

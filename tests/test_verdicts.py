@@ -163,12 +163,15 @@ def test_a_claim_that_passes_every_gate_is_judged_by_its_rule_at_its_level():
         (an_effect(9), {"registered": False}, "The claim was not registered before the first full run."),
         (
             an_effect(9),
-            {"learned_rows": {"FCN": False, "U-Net": True, "FCN + reg.": False}},
+            {
+                "learned_rows": {"FCN": False, "U-Net": True, "FCN + reg.": False},
+                "converged_rows": {"FCN": True, "U-Net": True, "FCN + reg.": True},
+            },
             "Does not beat the best trivial predictor by 10 points on validation items: FCN, FCN + reg.",
         ),
         (
             an_effect(9),
-            {"converged_rows": {"FCN": True, "U-Net": False}},
+            {"learned_rows": {"FCN": True, "U-Net": True}, "converged_rows": {"FCN": True, "U-Net": False}},
             "Still improving when the longest allowed training ended: U-Net",
         ),
         (an_effect(9, NAN, NAN, seeds=1), {}, "One seed was run, so there is no interval."),
@@ -177,11 +180,17 @@ def test_a_claim_that_passes_every_gate_is_judged_by_its_rule_at_its_level():
             {},
             "The test items are all of one independent unit, so there is no interval.",
         ),
-        (an_effect(NAN, NAN, NAN), {}, "The score is undefined for at least one seed, so there is no interval."),
+        (an_effect(NAN, NAN, NAN), {}, "The score is undefined on these test items, so there is no interval."),
     ],
 )
 def test_a_claim_that_fails_a_gate_is_not_tested_and_says_which(effect, gates, reason):
     assert passed(effect, **gates) == Judgement("not tested", reason)
+
+
+@pytest.mark.parametrize("gates", [{"learned_rows": {}, "converged_rows": {}}, {"learned_rows": {"U-Net": True}}])
+def test_a_run_without_its_gates_is_never_judged(gates):
+    with pytest.raises(ValueError, match="both gates must be given for the same rows"):
+        passed(an_effect(9), **gates)
 
 
 def test_the_correction_widens_the_interval_of_the_smallest_p_most():
