@@ -1,3 +1,11 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # facesynth
 #
@@ -9,6 +17,11 @@
 # %% tags=["parameters", "remove-cell"]
 profile: str = "gpu"  # the pictures are the same in every profile
 seed: int = 7  # which series of faces is shown
+
+# %% tags=["remove-cell"]
+from reprolib.parameters import check_notebook
+
+check_notebook("facesynth")
 
 # %% tags=["remove-cell"]
 import re

@@ -30,6 +30,11 @@ betas: list = [0.0, 1.0, 5.0, 20.0]  # weights of the consensus term in the swee
 alphas: list = [1.0, 10.0]  # weights of the label term in the sweep
 
 # %% tags=["remove-cell"]
+from reprolib.parameters import check_notebook
+
+check_notebook("masi2020")
+
+# %% tags=["remove-cell"]
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies

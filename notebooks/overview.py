@@ -1,3 +1,11 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # Faces and lips: five papers, reproduced
 #
@@ -24,6 +32,11 @@
 
 # %% tags=["parameters", "remove-cell"]
 profile: str = "gpu"  # gpu: the best finished records of each table (gpu before cpu); smoke: a smoke run's
+
+# %% tags=["remove-cell"]
+from reprolib.parameters import check_notebook
+
+check_notebook("overview")
 
 # %% tags=["remove-cell"]
 from IPython.display import HTML, display

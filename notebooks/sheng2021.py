@@ -29,6 +29,11 @@ tables: list = []  # such as ["5", "figure 8"]; empty: all
 jitters: list = [1.0, 2.0, 4.0]  # noise of the test's landmarks, in pixels of a crop of 112
 
 # %% tags=["remove-cell"]
+from reprolib.parameters import check_notebook
+
+check_notebook("sheng2021")
+
+# %% tags=["remove-cell"]
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies
@@ -39,7 +44,7 @@ from reprolib.studies.sheng2021.results import homophenes
 study = studies.load("sheng2021")
 parameters = study.Parameters(
     profile=profile, data=data, data_root=data_root, sentences=sentences, seeds=seeds, device=device, workers=workers,
-    tables=tables, jitters=[float(j) for j in jitters],
+    tables=tables, jitters=jitters,
 )  # fmt: skip
 store, context = studies.store_of(parameters), studies.context_of(parameters)
 

@@ -30,6 +30,11 @@ tables: list = []  # such as ["5", "figure 6"]; empty: all
 gammas: list = [0.01, 0.02, 0.05, 0.1]  # rates of all layers but the ConvLSTM, as multiples of its rate
 
 # %% tags=["remove-cell"]
+from reprolib.parameters import check_notebook
+
+check_notebook("wang2018")
+
+# %% tags=["remove-cell"]
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies
@@ -40,7 +45,7 @@ from reprolib.studies.wang2018.results import better_people, by_category, missed
 study = studies.load("wang2018")
 parameters = study.Parameters(
     profile=profile, data=data, data_root=data_root, seeds=seeds, device=device, workers=workers,
-    tables=tables, gammas=[float(g) for g in gammas],
+    tables=tables, gammas=gammas,
 )  # fmt: skip
 store, context = studies.store_of(parameters), studies.context_of(parameters)
 

@@ -30,6 +30,11 @@ kernels: list = [8, 16, 32]  # membership functions of the FLM at the finest sca
 nodes: list = [8, 16, 32]  # nodes of the FGR's graph at the finest scale, doubled likewise
 
 # %% tags=["remove-cell"]
+from reprolib.parameters import check_notebook
+
+check_notebook("yang2023")
+
+# %% tags=["remove-cell"]
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies

@@ -28,6 +28,11 @@ train: bool = True  # False: show what is recorded already and train nothing
 tables: list = []  # such as ["2", "figure 5"]; empty: all
 
 # %% tags=["remove-cell"]
+from reprolib.parameters import check_notebook
+
+check_notebook("yin2020")
+
+# %% tags=["remove-cell"]
 from IPython.display import HTML, display
 
 from reprolib import page, report, studies

@@ -15,6 +15,8 @@ import jupytext
 import nbformat
 import papermill
 import yaml
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
@@ -32,6 +34,13 @@ SMOKE_BANNER = (
     "This is the book of a smoke run: every step on tiny data, to show that the machinery works. "
     "Its numbers say nothing about the papers."
 )
+
+
+class ThisPython(AsyncKernelManager):
+    """Starts kernels in the Python that runs this; the user's kernelspec "python3" may name another one."""
+
+    def _kernel_spec_manager_default(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])  # without folders to search, the native kernel is left
 
 
 def execute(study_id: str, parameters: dict, *, out: Path = EXECUTED, notebooks: Path = NOTEBOOKS) -> Path:
@@ -173,7 +182,8 @@ def _with_values(source: str, parameters: Mapping[str, object]) -> str:
 
 def _run(notebook: NotebookNode, page: Path) -> NotebookNode:
     """Run all cells with papermill; what has run so far is always in `page`."""
-    with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as folder:
+    windows = os.name == "nt"  # has no sockets in folders
+    with tempfile.TemporaryDirectory(prefix="nb", dir=None if windows else "/tmp") as folder:
         # Sockets in a private folder: TCP ports can be taken by another kernel between choice and use. Socket
         # paths must be shorter than about 100 characters.
         sockets = {"transport": "ipc", "ip": f"{folder}/k", "connection_file": f"{folder}/k.json"}
@@ -184,7 +194,8 @@ def _run(notebook: NotebookNode, page: Path) -> NotebookNode:
             start_timeout=300,
             iopub_timeout=120,
             coalesce_streams=True,
-            config=Config({"KernelManager": sockets}),
+            config=Config({} if windows else {"KernelManager": sockets}),
+            kernel_manager_class=ThisPython,
             extra_arguments=["--log-level=CRITICAL"],  # a failing cell is reported once, by us
         )
 

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
+from IPython.core.getipython import get_ipython
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from reprolib import paths
 from reprolib.errors import UserError
 
 PROFILES = ("smoke", "cpu", "gpu")
@@ -174,10 +176,60 @@ def _typed(name: str, default: Any, value: Any) -> Any:
 
 
 def parse_value(text: str, default: Any) -> Any:
-    """A command line's text as the JSON value that such a parameter expects, else the text itself."""
+    """Text from a command line as a value of the default's type: JSON or a Python literal, else the text itself."""
     if isinstance(default, str):
         return text
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError):
+            continue
+    return text
+
+
+def check_notebook(name: str) -> None:
+    """Check the parameters inside a running notebook; the cell after its parameters cell calls this.
+
+    Papermill, a reader in Jupyter and our own command all set parameters by running assignments, so the check reads
+    what has run: from the parameters cell to the calling cell, every assigned name must be declared in
+    `notebooks/<name>.py` and have the type of its default. Text where another type is declared is parsed as on our
+    command line, because `papermill -p` has no lists. The notebook's variables then hold the checked values.
+
+    UserError for an unknown name, a missing name, a wrong type, or a value that no study takes. Outside IPython
+    nothing is checked.
+    """
+    shell = get_ipython()
+    if shell is None:
+        return
+    declared = declared_parameters((paths.NOTEBOOKS / f"{name}.py").read_text(encoding="utf-8"))
+    history = shell.history_manager.input_hist_parsed
+    cells = [_assigned(cell) for cell in history]
+    # A second "run all" in the same kernel finds the whole first run in the history: the last parameters cell counts,
+    # and the first cell after it that is the calling one. Only the parameters cell has annotations.
+    start = max((n for n, cell in enumerate(cells) if any(cell.get(name) for name in declared)), default=0)
+    end = history.index(history[-1], start)
+    given = {name: shell.user_ns.get(name) for cell in cells[start:end] for name in cell}
+    for name, default in declared.items():
+        if name not in shell.user_ns:
+            raise UserError(f"Parameter {name!r} is not set; run the parameters cell of the notebook first.")
+        value = given.get(name, shell.user_ns[name])
+        given[name] = parse_value(value, default) if isinstance(value, str) else value
+    values = check_parameters(declared, given)
+    StudyParameters(**{name: value for name, value in values.items() if name in StudyParameters.model_fields})
+    shell.user_ns.update(values)
+
+
+def _assigned(cell: str) -> dict[str, bool]:
+    """The names that a cell's own statements assign, and whether with an annotation."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+        statements = ast.parse(cell).body
+    except SyntaxError:
+        return {}
+    names = {}
+    for statement in statements:
+        if isinstance(statement, ast.Assign):
+            parts = [part for target in statement.targets for part in ast.walk(target)]
+            names |= {part.id: False for part in parts if isinstance(part, ast.Name)}
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            names[statement.target.id] = True
+    return names

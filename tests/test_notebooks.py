@@ -1,14 +1,18 @@
 """A page is what its source says, whole and up to date, or it is refused."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
 
 from reprolib import notebooks
 from reprolib.errors import UserError
-from reprolib.notebooks import _sha256, _with_values, execute, gate
+from reprolib.notebooks import KERNELSPEC, _sha256, _with_values, execute, gate
+from reprolib.paths import NOTEBOOKS
 
 SOURCE = """# %% [markdown]
 # # A page
@@ -168,3 +172,67 @@ def test_a_failed_run_leaves_the_old_page(sources, tmp_path):
         execute("tiny", {}, out=tmp_path, notebooks=sources)
     assert (tmp_path / "tiny.ipynb").read_bytes() == old
     assert "NaN loss" in (tmp_path / "_build" / "failed" / "tiny.ipynb").read_text(encoding="utf-8")
+
+
+# --- anybody's papermill
+
+
+@pytest.mark.parametrize("source", sorted(NOTEBOOKS.glob("*.py")), ids=lambda path: path.stem)
+def test_every_notebook_has_a_kernel_and_checks_its_parameters_first(source):
+    notebook = jupytext.read(source)
+    assert notebook.metadata.kernelspec == KERNELSPEC
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert "parameters" in code[0].metadata.tags
+    assert code[1].source.splitlines()[-1] == f'check_notebook("{source.stem}")'
+
+
+def papermill(name: str, out: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """`jupytext --to notebook -o - notebooks/NAME.py | papermill - OUT ...`, as people type it, from another folder."""
+    programs = Path(sys.executable).parent
+    convert = [programs / "jupytext", "--to", "notebook", "-o", "-", NOTEBOOKS / f"{name}.py"]
+    converted = subprocess.run(convert, capture_output=True, check=True).stdout
+    command = [programs / "papermill", "-", out, *arguments]
+    return subprocess.run(command, input=converted, capture_output=True, cwd=out.parent)
+
+
+@pytest.mark.slow
+def test_plain_papermill_runs_a_page(tmp_path):
+    done = papermill("facesynth", tmp_path / "page.ipynb", "-p", "profile", "smoke", "-p", "seed", "3")
+    assert done.returncode == 0, done.stderr.decode()
+    shown = [cell for cell in nbformat.read(tmp_path / "page.ipynb", as_version=4).cells if cell.get("outputs")]
+    assert len(shown) > 3
+
+
+@pytest.mark.slow
+def test_plain_papermill_stops_at_a_misspelt_parameter(tmp_path):
+    done = papermill("facesynth", tmp_path / "page.ipynb", "-p", "sede", "3")
+    assert done.returncode != 0
+    assert "Unknown parameter 'sede'; did you mean 'seed'?" in done.stderr.decode()
+    page = nbformat.read(tmp_path / "page.ipynb", as_version=4)
+    outputs = [
+        output for cell in page.cells for output in cell.get("outputs", []) if output.output_type != "display_data"
+    ]
+    assert [output.traceback for output in outputs] == [["Unknown parameter 'sede'; did you mean 'seed'?"]]
+    assert sum(cell.get("execution_count") is not None for cell in page.cells) == 3  # parameters, injected, check
+
+
+# --- other people's machines
+
+
+def test_the_kernel_is_this_python_whatever_the_users_kernelspec_says(sources, tmp_path, monkeypatch):
+    other = tmp_path / "share" / "kernels" / "python3"
+    other.mkdir(parents=True)
+    spec = {"argv": [str(tmp_path / "no-python"), "{connection_file}"], "display_name": "Other", "language": "python"}
+    (other / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
+    (sources / "tiny.py").write_text(SOURCE + "\n# %%\nprint(sys.executable)\n", encoding="utf-8")
+    page = nbformat.read(execute("tiny", {}, out=tmp_path / "out", notebooks=sources), as_version=4)
+    assert page.cells[-1].outputs[0].text.strip() == sys.executable
+
+
+def test_folders_with_spaces_and_a_home_that_cannot_be_written(sources, tmp_path, monkeypatch):
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR", "IPYTHONDIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
+    page = execute("tiny", {"betas": [2]}, out=tmp_path / "Meine Hefte ö" / "it's", notebooks=sources)
+    assert "smoke [2.0] 0" in page.read_text(encoding="utf-8")

@@ -1,13 +1,16 @@
 """Parameters: what may be set, and the sentence that a reader gets for what may not."""
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from pydantic import Field
 
+from reprolib import parameters, paths
 from reprolib.errors import UserError
 from reprolib.parameters import (
     DATA,
     PROFILES,
     StudyParameters,
+    check_notebook,
     check_parameters,
     declared_parameters,
     parse_value,
@@ -177,7 +180,9 @@ def test_a_wrong_name_or_type_is_refused_before_anything_runs(given, sentence):
         ("3", 0, 3),
         ("1e-4", 0.1, 1e-4),
         ("true", False, True),
+        ("True", False, True),
         ('["1", "2"]', [], ["1", "2"]),
+        ("['1', '2']", [], ["1", "2"]),
         ("3", "", "3"),
         ("true", "", "true"),
         ("many", 0, "many"),
@@ -186,3 +191,78 @@ def test_a_wrong_name_or_type_is_refused_before_anything_runs(given, sentence):
 def test_a_command_line_value_takes_the_type_of_its_default(text, default, value):
     assert parse_value(text, default) == value
     assert type(parse_value(text, default)) is type(value)
+
+
+# --- inside a running notebook
+
+CELL = 'profile: str = "smoke"\nseeds: int = 0\ntrain: bool = True\nbetas: list = [0.5]\n'
+CHECK = "check_notebook('page')"
+
+
+@pytest.fixture
+def cells(tmp_path, monkeypatch):
+    """Runs cells in a fresh IPython as a kernel does; returns the variables, or raises what a cell raised."""
+    (tmp_path / "page.py").write_text(f'# %% tags=["parameters"]\n{CELL}', encoding="utf-8")
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    shell = InteractiveShell(user_ns={"check_notebook": check_notebook})
+    shell.history_manager.enabled = False  # no history file in the user's home
+    monkeypatch.setattr(parameters, "get_ipython", lambda: shell)
+
+    def run(*sources: str) -> dict:
+        for source in sources:
+            shell.run_cell(source, store_history=True).raise_error()
+        return shell.user_ns
+
+    return run
+
+
+def test_a_notebook_runs_with_its_defaults(cells):
+    found = cells(CELL, CHECK)
+    assert (found["profile"], found["seeds"], found["train"], found["betas"]) == ("smoke", 0, True, [0.5])
+
+
+def test_text_that_papermill_passes_on_becomes_the_declared_type(cells):
+    found = cells(CELL, 'train = "false"\nbetas = "[0, 5]"\nseeds = "3"', CHECK)
+    assert (found["train"], found["seeds"], found["betas"]) == (False, 3, [0.0, 5.0])
+    assert [type(beta) for beta in found["betas"]] == [float, float]
+
+
+@pytest.mark.parametrize(
+    ("sources", "sentence"),
+    [
+        ([CELL, "sede = 3"], "Unknown parameter 'sede'; did you mean 'seeds'?"),
+        ([CELL + "sede: int = 3\n"], "Unknown parameter 'sede'; did you mean 'seeds'?"),
+        ([CELL, "profile = 'cpu'", "sede, other = 3, 4"], "Unknown parameter 'sede'; did you mean 'seeds'?"),
+        ([CELL, "seeds = 'many'"], "Parameter 'seeds' should be int, but 'many' (str) was given."),
+        ([CELL.replace("= 0", "= 1.5")], "Parameter 'seeds' should be int, but 1.5 (float) was given."),
+        ([CELL, "profile = 'cpuu'"], "Unknown value of parameter 'profile': 'cpuu'; did you mean 'cpu'?"),
+        ([CELL, "betas = 1"], "Parameter 'betas' should be list, but 1 (int) was given."),
+        ([CELL, "betas = '[1'"], "Parameter 'betas' should be list, but '[1' (str) was given."),
+        ([CELL, "betas = '[\"x\"]'"], "Parameter 'betas[0]' should be float, but 'x' (str) was given."),
+        ([CELL, "train = None"], "Parameter 'train' should be bool, but None (NoneType) was given."),
+        (
+            [CELL.replace("seeds: int = 0\n", "")],
+            "Parameter 'seeds' is not set; run the parameters cell of the notebook first.",
+        ),
+    ],
+)
+def test_a_notebook_stops_at_what_was_injected(cells, sources, sentence):
+    assert refusal(cells, *sources, CHECK) == sentence
+
+
+def test_what_later_cells_assign_is_no_parameter(cells):
+    later = "study = 1"
+    cells(CELL, CHECK, later, CHECK)  # the reader runs the check again
+    cells(CELL, CHECK, later)  # and then all cells
+    assert refusal(cells, CELL, "sede = 3", CHECK) == "Unknown parameter 'sede'; did you mean 'seeds'?"
+
+
+def test_a_cell_that_is_no_python_sets_no_parameter(cells, capsys):
+    with pytest.raises(SyntaxError):
+        cells(CELL, "sede = = 3")
+    cells(CHECK)
+
+
+def test_a_plain_script_has_no_injected_parameters(monkeypatch):
+    monkeypatch.setattr(parameters, "get_ipython", lambda: None)
+    check_notebook("overview")
