@@ -141,3 +141,53 @@ def test_a_mapping_that_is_cut_short_is_named(folder):
     (folder / celebamask.MAPPING).write_text("idx orig_idx orig_file\n0 4 000005.jpg\n")
     with pytest.raises(UserError, match=r"should give 2 train faces, but gives 1"):
         celebamask.check(folder)
+
+
+# --- indexed layout --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def indexed(tmp_path, monkeypatch):
+    """Three faces, one for each part of the split; the second is mirrored: its classes of eyes are swapped."""
+    parts = {"train": ("a",), "validation": ("b",), "test": ("c",)}
+    monkeypatch.setattr(celebamask, "split_names", lambda: parts)
+    folder = tmp_path / celebamask.INDEXED_FOLDER
+    for inner in (celebamask.INDEXED_PICTURES, celebamask.INDEXED_MASKS):
+        (folder / inner).mkdir(parents=True)
+    for (name,), swapped in zip(parts.values(), (False, True, False), strict=True):
+        labels = np.zeros((32, 32), np.uint8)
+        labels[4:28, 4:28] = 1
+        labels[12:14, 6:12], labels[12:14, 20:26] = (4, 5) if swapped else (5, 4)
+        image = Image.fromarray(labels, "P")
+        image.putpalette([i % 256 for i in range(3 * 19)])
+        image.save(folder / celebamask.INDEXED_MASKS / f"{name}.png")
+        Image.new("RGB", (32, 32), (90, 60, 30)).save(folder / celebamask.INDEXED_PICTURES / f"{name}.jpg")
+    return folder
+
+
+def test_palette_indices_are_the_classes_and_left_is_right_in_the_image(indexed):
+    for part in ("train", "validation"):
+        faces = celebamask.load_indexed(indexed.parent, part, size=32)
+        assert faces.classes == celebamask.INDEXED_CLASSES and faces.images.shape == (1, 32, 32, 3)
+        labels = faces.labels[0]
+        assert [labels[0, 0], labels[5, 5], labels[13, 8], labels[13, 22]] == [0, 1, 5, 4]
+
+
+def test_check_reads_the_indexed_layout_where_the_official_one_is_absent(indexed):
+    assert celebamask.check(indexed.parent)[0] == "CelebAMask-HQ (indexed labels) train: 1 faces"
+    (indexed / celebamask.INDEXED_MASKS / "c.png").unlink()
+    with pytest.raises(UserError, match=r"lacks 1, the first c\.png"):
+        celebamask.check(indexed.parent)
+
+
+def test_indexed_labels_of_another_dataset_are_named(indexed):
+    path = indexed / celebamask.INDEXED_MASKS / "a.png"
+    Image.fromarray(np.full((32, 32), 19, np.uint8)).save(path)
+    with pytest.raises(UserError, match=r"a\.png should hold classes 0 to 18, but holds 19"):
+        celebamask.load_indexed(indexed, "train")
+
+
+def test_the_committed_split_has_650_80_and_120_faces_each_once():
+    names = celebamask.split_names()
+    assert {part: len(of_part) for part, of_part in names.items()} == {"train": 650, "validation": 80, "test": 120}
+    assert len(set().union(*names.values())) == 850

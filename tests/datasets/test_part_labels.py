@@ -92,7 +92,7 @@ def test_check_says_what_works_without_superpixels_and_with_unlabelled_faces(roo
     Image.new("RGB", (8, 8)).save(root / "part_labels/unlabelled/Gus_H/Gus_H_0001.jpg")
     assert part_labels.check(root)[2:] == [
         "Part Labels test: 1 faces with labels",
-        "Part Labels: no folder parts_lfw_funneled_superpixels_mat; superpixel accuracy is measured on SLIC superpixels",
+        f"Part Labels: no folder {part_labels.SUPERPIXELS}; superpixel accuracy is measured on SLIC superpixels",
         "Part Labels: 1 unlabelled faces for the transfer",
     ]
 

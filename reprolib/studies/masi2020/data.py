@@ -31,7 +31,7 @@ from reprolib.datasets.pictures import (
     resize_picture,
 )
 from reprolib.datasets.rendered import RENDERING
-from reprolib.datasets.segmentation_transfer import face_contour, pseudo_labels
+from reprolib.datasets.segmentation_transfer import contour_points, face_contour, pseudo_labels
 from reprolib.errors import UserError
 from reprolib.paths import CACHE
 from reprolib.studies.masi2020.config import Config
@@ -47,7 +47,7 @@ OCCLUSION_CLASSES = ("background", "face", "occlusion")
 BINARY_CLASSES = ("non-face", "face")
 
 SEED = 2020
-PREPARATION = 1  # raise when the same arguments give other arrays
+PREPARATION, CROPS = 1, 2  # raise when the same arguments give other arrays, or other crops and occluders
 # first index of each set of rendered faces
 TEACHER, TRANSFER, OCCLUDED_TRAIN, OCCLUDED_TEST, PARTS_TRAIN, PARTS_TEST = (i * 100_000 for i in range(6))
 OCCLUDED_VALIDATION, PARTS_VALIDATION, TEACHER_VALIDATION = (i * 100_000 for i in range(6, 9))
@@ -187,7 +187,7 @@ def transfer_faces(config: Config, data_root: Path | None) -> tuple[np.ndarray, 
         _some(images, lfw.UNLABELLED)
         return {"images": np.stack(images), "landmarks": np.stack(inside).astype(np.float32)}
 
-    found = kept("masi2020", (PREPARATION, RENDERING, "transfer", content(paths), config.size), make)
+    found = kept("masi2020", (CROPS, RENDERING, "transfer", content(paths), config.size), make)
     return found["images"], found["landmarks"]
 
 
@@ -202,7 +202,7 @@ def real_occluders(config: Config, data_root: Path | None) -> FaceSet | None:
 
     Labels as in `ground_truth`; face is skin, nose, eyes, brows, mouth and lips. Landmarks are NaN where dlib finds no
     face; there the convex hull of the annotated face takes the place of the contour f. tags: "hat", "glasses", and
-    "sunglasses" for glasses on a face without annotated eyes. Clear lenses are occlusion here, but face in LFW's labels.
+    "sunglasses" for glasses on a face without annotated eyes. Clear lenses are occlusion here, face in LFW's labels.
     None for facesynth, and where the folder is absent. Identities are not known: each face counts as one person.
     """
     if config.dataset == "facesynth" or data_root is None:
@@ -226,7 +226,7 @@ def real_occluders(config: Config, data_root: Path | None) -> FaceSet | None:
                 tags.append(kinds)
         return _arrays(replace(_stacked(crops, chosen, chosen), tags=tuple(tags)))
 
-    settings = (PREPARATION, "real-occluders", content(path for pair in files for path in pair), config.size)
+    settings = (CROPS, "real-occluders", content(path for pair in files for path in pair), config.size)
     return _face_set(kept("masi2020", settings, make), OCCLUSION_CLASSES)
 
 
@@ -276,14 +276,16 @@ def crop(
     The square is `cofw.BOX_MARGIN` times the longer side of f's box; beyond the image it repeats the edge, and labels
     are 255.
     """
-    full = _hull(face) if points is None else face_contour(points, image.shape[:2])
-    x, y, side = square = cofw.box_square(box_of(full))
-    image = crop_square(image, square)
     if points is None:
-        contour, inside = crop_square(full.astype(np.uint8), square, fill=0) > 0, np.full((68, 2), np.nan, np.float32)
+        hull = _hull(face)
+        x, y, side = square = cofw.box_square(box_of(hull))
+        contour, inside = crop_square(hull.astype(np.uint8), square, fill=0) > 0, np.full((68, 2), np.nan, np.float32)
     else:
+        outline = contour_points(points, image.shape[:2])  # a mask would end at the image's border
+        x, y, side = square = cofw.box_square(np.concatenate([outline.min(axis=0), np.ptp(outline, axis=0)]))
         inside = points - np.array((x, y))
         contour = face_contour(inside, (side, side))
+    image = crop_square(image, square)
     covered = np.zeros(contour.shape, bool)
     if occluder is not None:
         image, covered = occluders.paste(image, inside, contour, occluder)
@@ -386,7 +388,7 @@ def _lfw_part(root: Path, part: str, size: int, most: int, *, occluded: bool = T
         return _arrays(_stacked(crops, names, persons))
 
     read = [*paths, *(lfw.label_path(folder, *face) for face in faces)]
-    settings = (PREPARATION, RENDERING, "lfw-occluded", part, content(read), size, occluded)
+    settings = (CROPS, RENDERING, "lfw-occluded", part, content(read), size, occluded)
     return _face_set(kept("masi2020", settings, make), OCCLUSION_CLASSES)
 
 
