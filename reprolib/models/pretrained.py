@@ -48,15 +48,5 @@ def unet(name: str, *, classes: int, pretrained: bool = True) -> nn.Module:
 
     network = smp.Unet(name, encoder_weights=None, classes=classes)
     if pretrained:
-        start_encoder(network.encoder, load_imagenet(name))
+        network.encoder.load_state_dict(load_imagenet(name))  # SMP leaves the classifier out
     return network
-
-
-def start_encoder(encoder: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load torchvision's weights into SMP's encoder of the same network; only the classifier may be left over."""
-    missing, unused = encoder.load_state_dict(
-        {key: value for key, value in weights.items() if not key.startswith(("classifier.", "fc."))}, strict=False
-    )
-    left = [key for key in (*missing, *unused) if not key.startswith(("classifier.", "fc."))]
-    if left:
-        raise ValueError(f"the encoder and the weights differ in {', '.join(left[:3])}")

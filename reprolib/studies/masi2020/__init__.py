@@ -1,7 +1,7 @@
 """Towards Learning Structure via Consensus for Face Segmentation and Parsing (Masi, Mathai, AbdAlmageed, CVPR 2020)."""
 
+from reprolib.studies.masi2020 import rows
 from reprolib.studies.masi2020.config import Config
-from reprolib.studies.masi2020.rows import EVERYTHING, MEAN_MASK, QUOTED, RECIPE, TABLES, rows
 from reprolib.studies.masi2020.scores import SCORES
 from reprolib.study import Study
 
@@ -10,15 +10,15 @@ STUDY = Study(
     TITLE="Towards Learning Structure via Consensus for Face Segmentation and Parsing",
     REFERENCE="I. Masi, J. Mathai, W. AbdAlmageed, CVPR 2020",
     config=Config,
-    rows=rows,
-    declared_tables=TABLES,
+    rows=rows.rows,
+    declared_tables=rows.TABLES,
     figures=tuple(f"figure {n}" for n in range(1, 7)),
     without_rows=("figure 3",),
-    quoted=QUOTED,
-    recipe=RECIPE,
+    quoted=rows.QUOTED,
+    recipe=rows.RECIPE,
     scores=SCORES,
     task_of=lambda config: config.task,
-    trivial=(EVERYTHING, MEAN_MASK),
+    trivial=(rows.EVERYTHING, rows.MEAN_MASK),
     datasets={
         "lfw-parts": ("lfw", "part_labels"),
         "lfw-occluded": ("lfw", "part_labels"),
