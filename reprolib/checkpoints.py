@@ -9,6 +9,7 @@ import pickle
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from filelock import FileLock
@@ -16,19 +17,22 @@ from torch import nn
 
 from reprolib.errors import UserError
 from reprolib.store import write_atomically
+from reprolib.training import Fitted, Stopped
 from reprolib.trial import Context
 
+Left = TypeVar("Left", Fitted, dict)
 UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError)
 
 
 def fitted_once(
-    study: str, spec: Mapping, build: Callable[[], nn.Module], fit: Callable[[nn.Module], dict], context: Context
-) -> tuple[nn.Module, dict]:
-    """A built and fitted model with its curves, fitted once for all trials whose stage has the same `spec`.
+    study: str, spec: Mapping, build: Callable[[], nn.Module], fit: Callable[[nn.Module], Left], context: Context
+) -> tuple[nn.Module, Left]:
+    """A built and fitted model with what `fit` returned, fitted once for all trials whose stage has the same `spec`.
 
     The model is in evaluation mode. `spec` is JSON-able and holds everything that the stage depends on, "seed" among
-    it, from which all random numbers of `build` and `fit` follow. A lost checkpoint costs time and changes nothing; one
-    that cannot be read is set aside with a warning. StoreError where the checkpoint cannot be written.
+    it, from which all random numbers of `build` and `fit` follow. `fit` returns `Fitted`, or a dict of curves.
+    A lost checkpoint costs time and changes nothing; one that cannot be read is set aside with a warning. StoreError
+    where the checkpoint cannot be written.
     """
     key = hashlib.sha256(json.dumps(dict(spec), sort_keys=True).encode()).hexdigest()[:16]
     path = context.results / "checkpoints" / study / f"{key}.pt"
@@ -41,20 +45,21 @@ def fitted_once(
     with FileLock(path.with_suffix(".lock")):
         model = seeded()
         if path.exists():
-            if (curves := _read_into(model, path)) is not None:
-                return model.to(context.device).eval(), curves
+            if (fitted := _read_into(model, path)) is not None:
+                return model.to(context.device).eval(), fitted
             model = seeded()
-        curves = fit(model)
-        _save({"weights": model.state_dict(), "curves": curves}, path)
-    return model.eval(), curves
+        fitted = fit(model)
+        _save({"weights": model.state_dict(), "fitted": fitted}, path)
+    return model.eval(), fitted
 
 
-def _read_into(model: nn.Module, path: Path) -> dict | None:
-    """The curves of a stage, whose weights `model` gets; None for a file that cannot be read, which is set aside."""
+def _read_into(model: nn.Module, path: Path) -> Fitted | dict | None:
+    """What the fit of a stage returned, whose weights `model` gets; None for an unreadable file, which is set aside."""
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Fitted, Stopped]):
+            saved = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(saved["weights"])
-        return saved["curves"]
+        return saved["fitted"]
     except UNREADABLE as error:
         aside = path.replace(path.with_name(path.name + ".corrupt"))
         message = f"The checkpoint {path} cannot be read ({_reason(error)}); it was set aside as {aside.name}."

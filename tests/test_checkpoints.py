@@ -10,6 +10,7 @@ from torch import nn
 from reprolib.checkpoints import fitted_once, load_network, save_network
 from reprolib.runner import run
 from reprolib.store import RunStore
+from reprolib.training import Fitted, Stopped
 from reprolib.trial import Context, Outcome, StoreError, Trial
 
 
@@ -29,7 +30,7 @@ class Stage:
         self.fitted += 1
         model.train()
         model(torch.randn(8, 2))
-        return {"loss": [torch.rand(()).item()]}
+        return Fitted({"loss": [torch.rand(()).item()]}, Stopped(1, 1, 1, 0, False))
 
     @property
     def files(self):
@@ -37,9 +38,9 @@ class Stage:
 
 
 def equal(one, other):
-    (model, curves), (again, curves_again) = one, other
+    (model, fitted), (again, fitted_again) = one, other
     states = zip(model.state_dict().values(), again.state_dict().values(), strict=True)
-    return curves == curves_again and all(torch.equal(a, b) for a, b in states)
+    return fitted == fitted_again and all(torch.equal(a, b) for a, b in states)
 
 
 def test_a_stage_is_fitted_once_and_comes_in_evaluation_mode_fresh_and_read_again(tmp_path):
@@ -60,7 +61,7 @@ def nothing(path):
 
 
 def of_another_network(path):
-    torch.save({"weights": nn.Linear(3, 3).state_dict(), "curves": {}}, path)
+    torch.save({"weights": nn.Linear(3, 3).state_dict(), "fitted": {}}, path)
 
 
 @pytest.mark.parametrize("spoil", [half, nothing, of_another_network], ids=lambda f: f.__name__)
