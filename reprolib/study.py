@@ -130,6 +130,8 @@ class Study:
     trivial: tuple[str, ...]  # rows that predict without a look
     datasets: Mapping[str, tuple[str, ...]]  # dataset → folders that it needs under the data root
     loaders: Mapping[str, str]  # folder → module with `check`, for `data check`
+    tuned: Mapping[str, tuple[str, ...]]  # data source → rows whose learning rate is tuned (`reprolib.tuning`)
+    rates: tuple[float, ...]  # tried for each of them
     Parameters: type[StudyParameters] = StudyParameters
     folder: Path = STUDIES_FOLDER
 
@@ -178,7 +180,7 @@ class Study:
         return wanted
 
     def check_data(self, data_root: Path) -> list[str]:
-        """What of the study's datasets is under the data root, line by line; UserError where none is, or one is damaged."""
+        """What of the study's datasets is under the data root, line by line; UserError if none is or one is damaged."""
         from reprolib.studies import check_datasets
 
         modules = {folder: importlib.import_module(name) for folder, name in self.loaders.items()}

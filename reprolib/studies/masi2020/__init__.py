@@ -24,6 +24,8 @@ STUDY = Study(
         "lfw-occluded": ("lfw", "part_labels"),
         "cofw": ("cofw",),
     },
+    tuned=rows.TUNED,
+    rates=rows.RATES,
     loaders={
         "lfw": "reprolib.datasets.part_labels",
         "celebamask": "reprolib.datasets.celebamask",

@@ -209,7 +209,9 @@ def _fit(
     """Train a network in place; the best epoch on the validation score stays."""
     sizes = (training.epochs, training.batch_size, training.lr)
     if training.final_lr < training.lr:
-        schedule = Schedule.plateau(*sizes, final_lr=training.final_lr, patience=training.patience)
+        schedule = Schedule.plateau(
+            *sizes, final_lr=training.final_lr, drop_after=training.patience // 3, patience=training.patience
+        )
     else:
         schedule = Schedule.flat(*sizes, patience=training.patience)
     return train(
