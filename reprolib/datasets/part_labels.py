@@ -53,7 +53,7 @@ def load_faces(folder: Path, faces: Sequence[Face], *, size: int = 128, superpix
     """The given faces of the dataset in `folder`, otherwise as `load`."""
     images, labels, ids = [], [], []
     official = superpixel_source(folder) == "official"
-    for name, number in tqdm(faces, "LFW Part Labels", disable=len(faces) < 200):
+    for name, number in tqdm(faces, "LFW Part Labels", delay=5):
         image, classes = read_face(folder, name, number)
         images.append(resize_picture(image, size))
         labels.append(resize_labels(classes, size))

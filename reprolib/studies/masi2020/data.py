@@ -178,7 +178,7 @@ def transfer_faces(config: Config, data_root: Path | None) -> tuple[np.ndarray, 
 
     def make() -> dict[str, np.ndarray]:
         images, inside = [], []
-        for path, face in zip(tqdm(paths, "transfer faces"), points, strict=True):
+        for path, face in zip(tqdm(paths, "transfer faces", delay=5), points, strict=True):
             if np.isfinite(face).all():
                 rng = _occluder_rng("transfer", path.stem, TRANSFER_SHARE)
                 one = crop(read_picture(path), None, face, config.size, occluder=rng)
@@ -217,7 +217,7 @@ def real_occluders(config: Config, data_root: Path | None) -> FaceSet | None:
 
     def make() -> dict[str, np.ndarray]:
         crops, chosen, tags = [], [], []
-        for name in tqdm(names, "real occluders"):
+        for name in tqdm(names, "real occluders", delay=5):
             image, labels = celebamask.read_indexed(folder, name)
             annotated = np.isin(labels, face)
             if annotated.any() and (kinds := _occluder_kinds(labels)):
@@ -331,7 +331,7 @@ def _landmarks(paths: Sequence[Path]) -> np.ndarray:
 
     def make() -> dict[str, np.ndarray]:
         found = np.full((len(paths), 68, 2), np.nan, np.float32)
-        for row, path in zip(found, tqdm(paths, "landmarks"), strict=True):
+        for row, path in zip(found, tqdm(paths, "landmarks", delay=5), strict=True):
             points = _central_face(read_picture(path))
             if points is not None:
                 row[:] = points
@@ -377,7 +377,7 @@ def _lfw_part(root: Path, part: str, size: int, most: int, *, occluded: bool = T
 
     def make() -> dict[str, np.ndarray]:
         crops, names, persons = [], [], []
-        for (person, number), found in zip(tqdm(faces, f"LFW, {part}"), points, strict=True):
+        for (person, number), found in zip(tqdm(faces, f"LFW, {part}", delay=5), points, strict=True):
             if np.isfinite(found).all():
                 name = f"{person}_{number:04d}"
                 image, classes = lfw.read_face(folder, person, number)
