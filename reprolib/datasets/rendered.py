@@ -1,35 +1,120 @@
-"""What facesynth has drawn, kept on disk: rendering takes minutes, and every worker needs the same pictures."""
+"""Rendered and resized images, made once and kept as raw arrays: every worker maps the same files into its memory."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import joblib
 import numpy as np
 from filelock import FileLock
+from tqdm import tqdm
 
-from reprolib.datasets.landmarks import save_arrays
+from reprolib.errors import UserError
 from reprolib.paths import CACHE
 
-RENDERING = 1  # raise when facesynth draws other pictures from the same arguments
+RENDERING = 1  # raise when facesynth renders other images from the same arguments
+
+Arrays = Mapping[str, np.ndarray]
 
 
-def rendered(kind: str, arguments: tuple, draw: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays that `draw` makes, drawn once for these `arguments` and then read from the project's cache.
+def folder_of(kind: str, arguments: tuple) -> Path:
+    """Where arrays of this `kind` are kept: other `arguments`, another folder.
 
-    `arguments`: all that the pictures depend on, with a `repr` of its own for each value. Of several processes that
-    want the same pictures one draws them.
+    `arguments`: all that the arrays depend on, with a `repr` of its own for each value.
     """
     settings = repr((kind, RENDERING, *arguments))
-    return made_once(CACHE / kind / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz", draw)
+    return CACHE / kind / hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 
-def made_once(stored: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays of the file `stored`, which `make` gives if it is not there yet; one process makes, others wait."""
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(stored.with_suffix(".lock")):
-        if not stored.is_file():
-            save_arrays(stored, **make())
-    with np.load(stored) as kept:
-        return dict(kept)
+def rendered(kind: str, arguments: tuple, draw: Callable[[], Arrays]) -> dict[str, np.ndarray]:
+    """The arrays that `draw` makes, made once for these `arguments` (see `folder_of`) and then read from the cache."""
+    return kept_once(folder_of(kind, arguments), draw)
+
+
+def kept_once(folder: Path, make: Callable[[], Arrays]) -> dict[str, np.ndarray]:
+    """The arrays of `folder`, which `make` gives if it is not there yet; one process makes, others wait.
+
+    The arrays are mapped into memory; what a caller writes into them stays in its own process. UserError where the
+    disk is full.
+    """
+
+    def write(partial: Path) -> None:
+        for name, array in make().items():
+            with _file_errors(folder), (partial / f"{name}.npy").open("wb") as file:
+                _write_header(file, array, array.shape)
+                file.write(np.ascontiguousarray(array).data)
+
+    return _whole(folder, write)
+
+
+def made_once(
+    folder: Path, count: int, make_item: Callable[[int], Arrays], *, workers: int = 0, progress: bool = True
+) -> dict[str, np.ndarray]:
+    """As `kept_once`, for `count` items that `make_item(index)` makes one by one: each array gets an axis (count, …).
+
+    `workers` processes share the items (0 = one per core; one inside a worker of a run). Only some items are in memory
+    at a time. ValueError for an item whose arrays differ from those of the first in name, shape or dtype.
+    """
+    workers = workers or (1 if multiprocessing.parent_process() else joblib.cpu_count())
+
+    def write(partial: Path) -> None:
+        items = joblib.Parallel(workers, return_as="generator")(joblib.delayed(make_item)(i) for i in range(count))
+        shown = tqdm(items, folder.parent.name, total=count, mininterval=10, disable=not progress)
+        files, kinds = {}, {}
+        with ExitStack() as opened:
+            for index, item in enumerate(shown):
+                found = {name: (array.shape, array.dtype) for name, array in item.items()}
+                kinds = kinds or found
+                if found != kinds:
+                    raise ValueError(f"item {index} should have the arrays {kinds}, but has {found}")
+                for name, array in item.items():
+                    with _file_errors(folder):
+                        if index == 0:
+                            files[name] = opened.enter_context((partial / f"{name}.npy").open("wb"))
+                            _write_header(files[name], array, (count, *array.shape))
+                        files[name].write(np.ascontiguousarray(array).data)
+            with _file_errors(folder):
+                for file in files.values():
+                    file.flush()
+
+    return _whole(folder, write)
+
+
+def _whole(folder: Path, write: Callable[[Path], None]) -> dict[str, np.ndarray]:
+    """The arrays of `folder`, which appears whole or not at all."""
+    with _file_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not folder.is_dir():
+            partial = folder.with_name(f".{folder.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            try:
+                partial.mkdir()
+                write(partial)
+                os.replace(partial, folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    # "c": the file stays as it is whatever a caller does, and torch takes the array without a warning
+    return {path.stem: np.asarray(np.load(path, mmap_mode="c")) for path in sorted(folder.glob("*.npy"))}
+
+
+def _write_header(file, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    described = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_2_0(file, described)
+
+
+@contextmanager
+def _file_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"The cache {folder.parent} should take new arrays, but cannot be written ({error.strerror}); "
+            "free some space, or delete subfolders of the cache that are no longer needed."
+        ) from error

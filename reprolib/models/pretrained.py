@@ -1,52 +1,81 @@
-"""Encoders that start from ImageNet: torchvision's own weights by name, checked by their hash."""
+"""Networks that start from torchvision's ImageNet weights, by themselves or as the encoder of an SMP decoder."""
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from typing import Any
 
+import segmentation_models_pytorch as smp
 import torch
+import torchvision
 from torch import Tensor, nn
-from torchvision.models import get_model_weights
+from torchvision.models import WeightsEnum
 
 from reprolib.errors import UserError
 
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1], as all weights below expect
 NAMES = ("mobilenet_v2", "resnet18", "resnet34", "resnet50", "vgg16")
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0, 1]
-
-
-def load_imagenet(name: str) -> dict[str, Tensor]:
-    """torchvision's first ImageNet weights of a network, downloaded once and checked by hash.
-
-    `name`: one of `NAMES`. Weights in torch's cache need no network. UserError where they are neither there nor to be
-    had, ValueError for another name.
-    """
-    if name not in NAMES:
-        raise ValueError(f"ImageNet weights are known for {', '.join(NAMES)}, found {name!r}")
-    weights = get_model_weights(name).IMAGENET1K_V1
-    try:
-        return weights.get_state_dict(progress=False, check_hash=True, map_location="cpu")
-    except (OSError, RuntimeError) as error:  # no network (URLError is an OSError), or a file with another hash
-        file, folder = Path(weights.url).name, Path(torch.hub.get_dir()) / "checkpoints"
-        raise UserError(
-            f"ImageNet weights of {name} could not be downloaded ({error}): "
-            f"put torchvision's file {file} into {folder} and run again"
-        ) from error
 
 
 def normalised(images: Tensor) -> Tensor:
-    """uint8 (N, 3, H, W) -> float32 with ImageNet's mean and deviation, on the images' device."""
-    mean, deviation = (torch.tensor(v, device=images.device).mul(255).view(3, 1, 1) for v in (MEAN, DEVIATION))
-    return images.float().sub(mean).div(deviation)
+    """uint8 RGB (N, 3, H, W) -> float32 as torchvision's ImageNet weights expect it, on the same device."""
+    mean, std = (images.new_tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (MEAN, STD))
+    return (images.float() / 255 - mean) / std
 
 
-def unet(name: str, *, classes: int, pretrained: bool = True) -> nn.Module:
-    """SMP's U-Net with an encoder of `NAMES`, from torchvision's weights where `pretrained`.
+def load_imagenet(name: str) -> dict[str, Tensor]:
+    """torchvision's state dict for ImageNet: from its cache folder, else downloaded there; the hash is checked.
 
-    Input float32 (N, 3, H, W), sides divisible by 32; output logits (N, classes, H, W). Errors as in `load_imagenet`.
+    UserError without file and network, or for a file that is damaged.
     """
-    import segmentation_models_pytorch as smp
+    weights = _weights(name)
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True)
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:  # OSError: no network; the others: a damaged file
+        path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+        found = "is damaged" if path.is_file() else "could not be downloaded"
+        raise UserError(
+            f"The ImageNet weights {path.name} should be in {path.parent}, but the file {found} ({error}); "
+            f"download it from {weights.url} and put it there."
+        ) from error
 
-    network = smp.Unet(name, encoder_weights=None, classes=classes)
+
+def encoder(name: str, *, pretrained: bool = True) -> nn.Module:
+    """torchvision's whole classification network, with ImageNet or random weights."""
+    _weights(name)
+    network = torchvision.models.get_model(name, weights=None)
     if pretrained:
-        network.encoder.load_state_dict(load_imagenet(name))  # SMP leaves the classifier out
+        network.load_state_dict(load_imagenet(name))
     return network
+
+
+def unet(name: str, classes: int, *, pretrained: bool = True, **options: Any) -> smp.Unet:
+    """SMP's U-Net with an encoder from ImageNet; `options` go to `smp.Unet`.
+
+    (N, 3, H, W) from `normalised`, sides multiples of 32 -> scores (N, classes, H, W).
+    """
+    _weights(name)
+    network = smp.Unet(name, encoder_weights=None, classes=classes, **options)
+    if pretrained:
+        load_into_smp(network.encoder, name)
+    return network
+
+
+def load_into_smp(smp_encoder: nn.Module, name: str) -> None:
+    """ImageNet weights for an SMP encoder of that name.
+
+    SMP's own `encoder_weights="imagenet"` downloads from another hub, which leaves torchvision's cache folder unused.
+    """
+    smp_encoder.load_state_dict(load_imagenet(name))
+
+
+def _weights(name: str) -> WeightsEnum:
+    if name not in NAMES:
+        raise ValueError(f"pretrained encoders are {', '.join(NAMES)}, found {name!r}")
+    return torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]

@@ -68,7 +68,7 @@ def test_the_second_call_renders_nothing(cache, monkeypatch):
     again = few(count=2)
     np.testing.assert_array_equal(again.frames, first.frames)
     np.testing.assert_array_equal(again.landmarks, first.landmarks)
-    assert len(list(cache.rglob("*.npz"))) == 1
+    assert len(list(cache.rglob("frames.npy"))) == 1
 
 
 def test_the_face_is_aligned_and_the_mouth_in_the_picture():

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from reprolib.datasets import grid, lrs2, lrs3, lrw, synthetic_speech, talking_speech
 from reprolib.datasets.facesynth import LEXICON
-from reprolib.datasets.rendered import made_once
+from reprolib.datasets.rendered import kept_once
 from reprolib.datasets.speech import MOUTH, SpeechSet, gathered, jitter, mouth_crops, split_by_speaker
 from reprolib.datasets.talking_mouths import crop_box, mouth_crop
 from reprolib.errors import UserError
@@ -234,7 +234,7 @@ def lip_masks(clips: SpeechSet, points: np.ndarray, side: int) -> np.ndarray:
     seen = hashlib.sha256(f"{MASKING} {side}".encode())
     for part in (clips.frames, points.astype(np.float32), np.frombuffer(_lip_weights(), np.uint8)):
         seen.update(np.ascontiguousarray(part))
-    stored = CACHE / "lip_masks" / f"{seen.hexdigest()[:16]}.npz"
+    stored = CACHE / "lip_masks" / seen.hexdigest()[:16]
 
     def predict() -> dict[str, np.ndarray]:
         masks = [
@@ -245,7 +245,7 @@ def lip_masks(clips: SpeechSet, points: np.ndarray, side: int) -> np.ndarray:
         ]
         return {"masks": np.concatenate(masks)}
 
-    found = np.split(made_once(stored, predict)["masks"], np.cumsum(clips.lengths)[:-1])
+    found = np.split(kept_once(stored, predict)["masks"], np.cumsum(clips.lengths)[:-1])
     masks = np.zeros((len(clips), PARTS, clips.frames.shape[1], side, side), np.float32)
     for place, of_clip in zip(masks, found, strict=True):
         place[:, : len(of_clip)] = of_clip.transpose(1, 0, 2, 3) / np.float32(255)
