@@ -79,6 +79,7 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(help="Trials at a time; 0 = automatic.")] = 0,
     tables: Annotated[str, typer.Option(help='Such as "1,4,figure 3"; all when left out.')] = "",
+    rows: Annotated[str, typer.Option(help='Printed names of rows, separated by ";"; all when left out.')] = "",
     gpus: Annotated[int, typer.Option(min=0, help="Spread the trials over so many GPUs (extra `cluster`).")] = 0,
 ) -> None:
     """Run the trials that are missing and print the study's tables, published numbers beside ours.
@@ -101,7 +102,7 @@ def run(
             raise UserError(f"--gpus {gpus} needs device 'cuda', but 'cpu' was given; leave one of the two out.")
         parameters = parameters.model_copy(update={"device": "cuda"})
     store, place = studies.store_of(parameters), studies.context_of(parameters)
-    trials = studies.needed(module, parameters)
+    trials = studies.needed(module, parameters, [name.strip() for name in rows.split(";") if name.strip()])
     reused = sum(store.get(trial) is not None for trial in trials)
     if gpus:
         # As many workers on each GPU as one GPU would get.
@@ -121,6 +122,24 @@ def run(
             f"{len(failed)} of {len(trials)} trials failed, the first with {failed[0].failure.rstrip('.')!r}; "
             f"see {store.root / 'failures' / study} and run again."
         )
+
+
+@app.command()
+def tune(
+    study: Study,
+    profile: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    data: Annotated[str, typer.Option(help="synthetic, public or paper.")] = "synthetic",
+    data_root: Annotated[str, typer.Option(help="The folder with the real data.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Tries at a time; 0 = automatic.")] = 0,
+) -> None:
+    """Try learning rates for the rows that the study tunes, on validation items; log them in tuning.csv."""
+    from reprolib import tuning  # joblib loads slowly
+
+    module = studies.load(study)
+    parameters = module.Parameters(profile=profile, data=data, data_root=data_root, device=device, workers=workers)
+    tries = tuning.tune(module, parameters, studies.context_of(parameters), workers=workers)
+    print(_text(pd.DataFrame([vars(one) for one in tries])))
 
 
 @app.command()

@@ -6,10 +6,10 @@ import csv
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -19,6 +19,11 @@ from reprolib.parameters import DATA, StudyParameters, select
 from reprolib.paths import ROOT
 from reprolib.statistics import Effect
 from reprolib.trial import Context, Outcome, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from reprolib.store import RunStore
 
 STUDIES_FOLDER = ROOT / "reprolib" / "studies"
 
@@ -160,9 +165,10 @@ class Study:
 
     # --- running -------------------------------------------------------------------------------------
 
-    def execute(self, trial: Trial, context: Context) -> Outcome:
-        """Run one trial: its configuration, typed again, goes to the study's experiment."""
-        return self.module("experiment").run(self.config_of(trial), trial.seed, context)
+    @property
+    def execute(self) -> Callable[[Trial, Context], Outcome]:
+        """Runs one trial; it travels to other processes by the study's name."""
+        return partial(execute, self.ID)
 
     def config_of(self, trial: Trial) -> Any:
         """The typed configuration of a trial; ValidationError (pydantic) for one that this code does not know."""
@@ -186,6 +192,17 @@ class Study:
         modules = {folder: importlib.import_module(name) for folder, name in self.loaders.items()}
         return check_datasets(data_root, modules)
 
+    # --- what came of it -----------------------------------------------------------------------------
+
+    def tables(self, parameters: StudyParameters, store: RunStore) -> dict[str, pd.DataFrame]:
+        """Every table of the chosen places, ours beside the paper's."""
+        from reprolib.results import Results  # which reads what is declared here
+
+        results = Results(self, store)
+        places = select({table.place: table for table in self.declared_tables} | dict.fromkeys(self.figures),
+                        parameters.tables)  # fmt: skip
+        return {place: results.table(parameters, table) for place, table in places.items() if table is not None}
+
     # --- claims --------------------------------------------------------------------------------------
 
     @cached_property
@@ -198,6 +215,14 @@ class Study:
     def fidelity(self) -> list[Any]:
         """Numbers that can be checked exactly."""
         return self.module("experiment").facts()
+
+
+def execute(study_id: str, trial: Trial, context: Context) -> Outcome:
+    """Run one trial: its configuration, typed again, goes to the study's experiment."""
+    from reprolib import studies
+
+    study = studies.load(study_id)
+    return study.module("experiment").run(study.config_of(trial), trial.seed, context)
 
 
 def published_cells(path: Path) -> dict[str, float]:

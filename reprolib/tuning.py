@@ -60,7 +60,7 @@ def best(tries: Iterable[Try], *, data: str, profile: str, row: str) -> float:
 
 
 def tune(study: Study, parameters: StudyParameters, context: Context, *, workers: int = 0) -> list[Try]:
-    """Try the study's rates for each of its tuned rows on one data source, log them in tuning.csv, and return all tries.
+    """Try the study's rates for each of its tuned rows on one data source, log them in tuning.csv and return all tries.
 
     A try trains with one seed for a third of the row's epochs and never sees a test item; tries that the file has are
     not repeated. UserError for a study that tunes nothing on this data source.

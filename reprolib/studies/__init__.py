@@ -2,7 +2,8 @@
 
 import difflib
 import importlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -42,11 +43,33 @@ def context_of(parameters: StudyParameters) -> Context:
     return Context(device=parameters.device, data_root=data_root, results=_results(parameters))
 
 
-def needed(study: ModuleType, parameters: StudyParameters) -> list[Trial]:
-    """The trials of the tables and figures that `parameters.tables` names, each once, in paper order."""
+def needed(study: Study | ModuleType, parameters: StudyParameters, rows: Collection[str] = ()) -> list[Trial]:
+    """The trials of the tables and figures that `parameters.tables` names, each once, in paper order.
+
+    `rows`: printed names of rows; empty = all. Rows whose dataset is not under the data root are left out, with a
+    sentence on stderr. UserError for a row that the chosen tables do not have.
+    """
     places = study.trials(parameters.model_copy(update={"tables": []}))
     chosen = select(places, parameters.tables)
-    return list({trial.key: trial for trials in chosen.values() for trial in trials}.values())
+    trials = list({trial.key: trial for trials in chosen.values() for trial in trials}.values())
+    if unknown := set(rows) - {trial.name for trial in trials}:
+        raise UserError(f"no row of the chosen tables is named {sorted(unknown)[0]!r}; see the tables of {study.ID}")
+    trials = [trial for trial in trials if not rows or trial.name in rows]
+    return _possible(study, parameters, trials) if isinstance(study, Study) else trials
+
+
+def _possible(study: Study, parameters: StudyParameters, trials: list[Trial]) -> list[Trial]:
+    """The trials whose dataset is under the data root; all of them where no data root is given, to be refused later."""
+    if not parameters.data_root or not (root := Path(parameters.data_root).expanduser()).is_dir():
+        return trials
+    missing = {row.name: folders for row in study.rows(parameters) if (folders := study.missing_folders(row, root))}
+    for folders in dict.fromkeys(missing.values()):
+        left_out = [name for name, of_row in missing.items() if of_row == folders]
+        if any(trial.name in left_out for trial in trials):
+            print(f"Left out: {len(left_out)} rows that need the folder {' or '.join(folders)}.", file=sys.stderr)
+    left = {trial.key for row in study.rows(parameters) if not study.missing_folders(row, root)
+            for trial in study.trials_of(row)}  # fmt: skip
+    return [trial for trial in trials if trial.key in left]
 
 
 def check_datasets(data_root: Path, datasets: Mapping[str, ModuleType]) -> list[str]:
