@@ -17,6 +17,7 @@ from skimage.measure import label as connected_components
 from skimage.measure import regionprops
 from skimage.morphology import disk
 
+from reprolib.datasets import folders
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.facesynth.occluders import paste_occluder
 from reprolib.datasets.part_labels import add_superpixels
@@ -28,7 +29,6 @@ from reprolib.datasets.pictures import (
     resize_labels,
     resize_picture,
     same_size,
-    subfolder,
 )
 from reprolib.errors import UserError
 
@@ -98,16 +98,16 @@ def load(root: Path, *, size: int = 128) -> FaceSet:
 
 def _pairs(root: Path) -> dict[str, tuple[Path, Path]]:
     """Name → (picture, label) of every labelled face that is not in `MISLABELLED`."""
-    folder = subfolder(root, "fasseg", holds="V2")
+    folder = folders.dataset_folder(root, ("fasseg",), holds="V2")
     pairs = {}
     for split in ("Train", "Test"):
         pairs |= _pairs_of(folder / "V2" / f"{split}_RGB", folder / "V2" / f"{split}_Labels", f"V2/{split}")
     for split in ("Train", "Test"):
         pictures, labels = folder / "V3" / f"{split}_RGB", folder / "V3" / f"{split}_labels"
-        poses = [p.name for p in labels.iterdir() if p.is_dir()] if labels.is_dir() else []
+        poses = [path.name for path in folders.subfolders(labels)]
         if not poses:
             raise UserError(f"{labels} should hold a folder for each pose, but does not: unpack FASSEG there")
-        for pose in sorted(poses):
+        for pose in poses:
             pairs |= _pairs_of(pictures / pose, labels / pose, f"V3/{split}/{pose}")
     return pairs
 
@@ -129,9 +129,8 @@ def _pairs_of(pictures: Path, labels: Path, prefix: str) -> dict[str, tuple[Path
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Stem → path of every picture in a folder, 2 before 10; empty if there is no such folder."""
-    paths = folder.iterdir() if folder.is_dir() else []
-    pictures = [path for path in paths if path.suffix.lower() in (".bmp", ".png", ".jpg", ".jpeg")]
-    return {path.stem: path for path in sorted(pictures, key=lambda path: (len(path.stem), path.stem))}
+    images = folders.files(folder, ".bmp", ".png", ".jpg", ".jpeg")
+    return {path.stem: path for path in sorted(images, key=lambda path: (len(path.stem), path.stem))}
 
 
 def _person(name: str) -> str:

@@ -10,11 +10,11 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from reprolib.datasets import folders
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.mouths import CLASSES
-from reprolib.datasets.pictures import IGNORED, read_picture, resize_labels, resize_picture, same_size
+from reprolib.datasets.pictures import IGNORED, read_labels, read_picture, resize_labels, resize_picture, same_size
 from reprolib.errors import UserError
 
 FULL_SIZE = (128, 256)  # the paper crops or pads every picture to it
@@ -23,6 +23,7 @@ IMAGE_FOLDERS = frozenset(("images", "image", "imgs", "img", "pictures", "rgb", 
 MASK_FOLDERS = frozenset(
     ("masks", "mask", "labels", "label", "annotations", "annotation", "gt", "groundtruth", "segmentationclass")
 )
+OTHERS = frozenset(("fasseg", "talkingfaces", "celebamask", "celebamask-hq", "lfw", "part_labels", "cofw", "grid"))
 SPLIT_FOLDERS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 MASK_SUFFIX = re.compile(r"[_\-.](mask|label|labels|gt|seg|annotation)$", re.IGNORECASE)
 LAYOUTS = "images/ and masks/ with the same file names, with or without train/ and test/, or NAME.jpg and NAME_mask.png"
@@ -86,16 +87,11 @@ def crop_or_pad(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _pairs(root: Path) -> dict[str, tuple[Path, Path]]:
     """Name → (picture, mask), by name. A name is the path without suffixes and the folders of images and masks."""
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"the data root {root} should be an existing folder: give its path as data_root (--data-root)")
-    folder = next((root / name for name in ("flrseg", "FLRSeg") if (root / name).is_dir()), root)
+    folder = folders.dataset_folder(root, ("flrseg",), holds=_is_flrseg, layout=f"flrseg/ with {LAYOUTS}")
     images, masks = {}, {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in PICTURES or path.name.startswith("."):
-            continue
+    for path in folders.files(folder, *PICTURES, deep=True):
         parts = path.relative_to(folder).parts[:-1]
-        marked = MASK_SUFFIX.search(path.stem) or any(part.lower() in MASK_FOLDERS for part in parts)
+        marked = _is_mask(path, folder)
         roles = MASK_FOLDERS if marked else IMAGE_FOLDERS
         name = "/".join((*(part for part in parts if part.lower() not in roles), MASK_SUFFIX.sub("", path.stem)))
         # the same name twice in one folder: NAME.jpg is the picture, NAME.png its mask
@@ -117,9 +113,34 @@ def _pairs(root: Path) -> dict[str, tuple[Path, Path]]:
     return {name: (images[name], masks[name]) for name in sorted(masks)}
 
 
+def _is_flrseg(folder: Path) -> bool:
+    """Whether a folder has the dataset's name, or holds masks and is no root of several datasets."""
+    if folder.name.casefold() == "flrseg":
+        return True
+    if any(inner.name.casefold() in OTHERS for inner in folders.subfolders(folder)):
+        return False
+    within = (folder, *folders.below(folder, depth=3))
+    return any(_is_mask(path, folder) for one in within for path in folders.files(one, *PICTURES)) or _twins(within)
+
+
+def _is_mask(path: Path, folder: Path) -> bool:
+    """Whether a file's name or the folders that it is in say that it is a mask."""
+    parts = path.relative_to(folder).parts[:-1]
+    return bool(MASK_SUFFIX.search(path.stem)) or any(part.lower() in MASK_FOLDERS for part in parts)
+
+
+def _twins(within: tuple[Path, ...]) -> bool:
+    """Whether a folder has NAME.jpg and its mask NAME.png."""
+    for one in within:
+        stems = [path.stem for path in folders.files(one, *PICTURES)]
+        if len(stems) > len(set(stems)):
+            return True
+    return False
+
+
 def _read(picture: Path, mask: Path, order: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """A picture uint8 (H, W, 3) and its classes uint8 (H, W), 255 = ignored."""
-    image, values = read_picture(picture), _mask_values(mask)
+    image, values = read_picture(picture), read_labels(mask)
     same_size(image.shape[1::-1], values.shape[1::-1], mask)
     strange = np.setdiff1d(values, [*range(len(order)), IGNORED])
     if len(strange):
@@ -130,24 +151,6 @@ def _read(picture: Path, mask: Path, order: tuple[str, ...]) -> tuple[np.ndarray
     to_class = np.full(256, IGNORED, np.uint8)
     to_class[: len(order)] = [CLASSES.index(name) for name in order]
     return image, to_class[values]
-
-
-def _mask_values(path: Path) -> np.ndarray:
-    """The numbers in a mask, (H, W): of a palette its indices, of three equal channels one of them."""
-    try:
-        with Image.open(path) as mask:
-            values = np.array(mask)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow reports damaged PNG files as SyntaxError
-        raise UserError(
-            f"{path} cannot be read as a picture ({error}): copy this file again from the original dataset"
-        ) from error
-    if values.ndim == 3:
-        if (values[..., :3] != values[..., :1]).any():
-            raise UserError(
-                f"{path} should hold one class number a pixel, but holds colours: convert the masks to class numbers"
-            )
-        values = values[..., 0]
-    return values.astype(np.int64)
 
 
 def _speaker(name: str) -> str | None:

@@ -37,7 +37,7 @@ def files(folder: Path, *suffixes: str, deep: bool = False) -> list[Path]:
     found = _entries(Path(folder))
     kept = [path for path in found if (not suffixes or path.suffix.lower() in suffixes) and path.is_file()]
     if deep:
-        kept += [path for inner in _descend(Path(folder)) for path in files(inner, *suffixes)]
+        kept += [path for inner in below(Path(folder)) for path in files(inner, *suffixes)]
     return sorted(kept)
 
 
@@ -55,15 +55,16 @@ def _entries(folder: Path) -> list[Path]:
         raise UserError(f"{folder} cannot be listed ({error.strerror}): check that you may read this folder") from error
 
 
-def _descend(folder: Path) -> Iterator[Path]:
-    """Every folder below `folder`, each once: a link back to a folder above ends there."""
-    met, waiting = {os.path.realpath(folder)}, subfolders(folder)
+def below(folder: Path, *, depth: int | None = None) -> Iterator[Path]:
+    """Every folder below `folder`, to a `depth`, without clutter, each once: a link to a folder above ends there."""
+    met, waiting = {os.path.realpath(folder)}, [(inner, 1) for inner in subfolders(folder)]
     while waiting:
-        inner = waiting.pop()
+        inner, level = waiting.pop()
         if (real := os.path.realpath(inner)) not in met:
             met.add(real)
             yield inner
-            waiting += subfolders(inner)
+            if level != depth:
+                waiting += [(further, level + 1) for further in subfolders(inner)]
 
 
 class DatasetMissing(UserError):
@@ -100,7 +101,8 @@ def dataset_folder(root: Path, names: Sequence[str], *, holds: str | Callable[[P
         )
     if others:
         return others[0]
-    above = next((folder for folder in list(root.resolve().parents)[:2] if is_it(folder)), None)
+    parents = list(root.resolve().parents)[:2] if isinstance(holds, str) else []  # a function may search them whole
+    above = next((folder for folder in parents if is_it(folder)), None)
     raise DatasetMissing(
         f"{root} should hold {layout or f'{names[0]}/{holds}'}, with or without the folder {names[0]}, but does not: "
         + (f"give {above} instead" if above else "unpack the dataset there in its official layout")
@@ -198,6 +200,10 @@ class Skipped:
             f"{len(self.reasons)} of {self.total} {self.items} are damaged and left out: "
             f"{'; '.join(self.reasons[:3])}{more}"
         )
+
+    def lines(self) -> list[str]:
+        """The same as a list that is empty if no item is damaged."""
+        return [str(self)] if self.reasons else []
 
     def warn(self) -> None:
         """Warn once of what was left out, if anything was."""

@@ -1,7 +1,8 @@
 """GRID (Cooke et al. 2006): sentences of six words by fixed grammar, one speaker a folder.
 
-`<root>/grid/sN/…/NAME.mpg` (or `root` itself), with `NAME.align` beside it, in `sN/align` or in `alignments/sN`:
-lines `start end word` in units of 1/25000 s. A file's name is its sentence: `bbaf2n`, bin blue at F two now.
+`<root>/grid/sN/…/NAME.mpg` or `.mp4` (or `root` itself), with `NAME.align` beside it, in `sN/align` or in
+`alignments/sN`: lines `start end word` in units of 1/25000 s. A file's name is its sentence: `bbaf2n`, bin blue at F
+two now.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from reprolib.datasets import speech_videos
+from reprolib.datasets import folders, speech_videos
+from reprolib.datasets.folders import Skipped
 from reprolib.datasets.speech import SpeechSet
 from reprolib.datasets.speech_videos import Utterance
 from reprolib.errors import UserError
@@ -25,45 +27,64 @@ SLOTS = (
     {"a": "again", "n": "now", "p": "please", "s": "soon"},
 )
 PAUSES = ("sil", "sp")
-FOLDERS = ("grid", "GRID")
+FOLDERS = ("grid", "grid_s1")
+CLIPS = (".mpg", ".mp4", ".avi")
+SPEAKER = re.compile(r"s(peaker)?[ _-]?\d+", re.IGNORECASE)
+BESIDE = frozenset(
+    ("align", "alignment", "alignments", "video", "videos", "mpg", "mpg_6000", "mpg_vcd", "hq", "normal")
+)
 
 
 def load(root: Path, *, size: int, count: int | None = None, seed: int = 0, progress: bool = True) -> SpeechSet:
     """All clips, or `count` drawn with `seed`, as sentences in upper case.
 
     Without any .align file in the folder, sentences are read from the names. Where no folder sN tells the speaker,
-    speakers are clusters of face embeddings. UserError if the folder is missing, an .align file is missing where
-    others are there, or a file is unreadable.
+    speakers are clusters of face embeddings. A few damaged clips, as the release has them, are left out with a warning
+    (`folders.Skipped`): undecodable ones, and those whose .align file is damaged or missing where others are there.
+    UserError if the folder is missing or too much is damaged.
     """
     chosen = speech_videos.drawn(utterances(root), count=count, seed=seed)
     return speech_videos.load(chosen, corpus="grid", size=size, progress=progress)
 
 
 def utterances(root: Path) -> list[Utterance]:
-    """Every clip with its sentence; UserError as in `load`."""
-    folder = _folder(root)
-    alignments = {(_speaker(path, folder), path.stem): path for path in sorted(folder.rglob("*.align"))}
-    found = []
-    for video in sorted(folder.rglob("*.mpg")):
-        speaker = _speaker(video, folder)
-        if not alignments:
-            text = sentence_of(video)
-        elif (speaker, video.stem) in alignments:
-            text = read_align(alignments[speaker, video.stem])
-        else:
-            raise UserError(f"{video} should have its {video.stem}.align, but it is missing: copy the alignments again")
-        name = f"{speaker}/{video.stem}" if speaker else video.stem
-        found.append(Utterance(video, text, speaker, name))
+    """Every clip with its sentence; damaged ones and UserError as in `load`."""
+    found, skipped = _read(root)
+    skipped.warn()
     return found
 
 
+def _read(root: Path) -> tuple[list[Utterance], Skipped]:
+    folder = _folder(root)
+    alignments = {
+        (_owner(path, folder), path.stem.lower()): path for path in folders.files(folder, ".align", deep=True)
+    }
+    clips = {}
+    for video in folders.files(folder, *CLIPS, deep=True):
+        owner = _owner(video, folder)
+        # one clip in two resolutions counts once
+        clips.setdefault(f"{owner}/{video.stem}" if owner else video.stem, (video, owner))
+    found, skipped = [], Skipped("clips of grid", len(clips))
+    for name, (video, owner) in clips.items():
+        with skipped.item():
+            if not alignments:
+                text = sentence_of(video)
+            elif (owner, video.stem.lower()) in alignments:
+                text = read_align(alignments[owner, video.stem.lower()])
+            else:
+                raise UserError(f"{video} should have its {video.stem}.align, but it is missing: copy it again")
+            found.append(Utterance(video, text, owner if SPEAKER.fullmatch(owner) else None, name))
+    return found, skipped
+
+
 def check(root: Path) -> list[str]:
-    """What is there, one line per part; UserError as in `load`, or if a clip of a sample cannot be decoded."""
-    found = utterances(root)
+    """What is there, and what is damaged, one line per part; UserError as in `load`. A sample of clips is decoded."""
+    found, skipped = _read(root)
     speakers = {one.speaker for one in found if one.speaker}
     told = f"{len(speakers)} speakers" if speakers else "speakers not told"
     texts = len({one.text for one in found})
-    return [f"grid: {len(found)} clips, {told}, {texts} different sentences ({speech_videos.sample(found)})"]
+    line = f"grid: {len(found)} clips, {told}, {texts} different sentences ({speech_videos.sample(found)})"
+    return [line, *skipped.lines()]
 
 
 def sentence_of(video: Path) -> str:
@@ -79,11 +100,9 @@ def sentence_of(video: Path) -> str:
 def read_align(path: Path) -> str:
     """The words of an .align file without its pauses, upper case; UserError if it is malformed or holds no word."""
     words = []
-    for line in path.read_text().splitlines():
+    for line in folders.read_lines(path):
         parts = line.split()
-        if not parts:
-            continue
-        if len(parts) != 3 or not (parts[0].isdigit() and parts[1].isdigit()):
+        if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal()):
             raise UserError(f"{path} should hold lines “start end word”, found {line!r}: copy this file again")
         if parts[2].lower() not in PAUSES:
             words.append(parts[2].upper())
@@ -92,16 +111,23 @@ def read_align(path: Path) -> str:
     return " ".join(words)
 
 
-def _speaker(path: Path, folder: Path) -> str | None:
+def _owner(path: Path, folder: Path) -> str:
+    """Whose clip or alignment a file is: its folder sN, else the folders that it is in, but for those of `BESIDE`."""
     parts = path.relative_to(folder).parts[:-1]
-    return next((part for part in parts if re.fullmatch(r"s\d+", part)), None)
+    speaker = next((part for part in parts if SPEAKER.fullmatch(part)), None)
+    return speaker or "/".join(part for part in parts if part.lower() not in BESIDE)
 
 
 def _folder(root: Path) -> Path:
-    root = Path(root)
-    for folder in (*(root / name for name in FOLDERS), root):
-        if folder.is_dir() and next(folder.rglob("*.mpg"), None):
-            return folder
-    raise UserError(
-        f"{root} should hold grid/sN/NAME.mpg, but does not: unpack the dataset there in its official layout"
-    )
+    return folders.dataset_folder(root, FOLDERS, holds=_is_grid, layout="grid/sN/NAME.mpg")
+
+
+def _is_grid(folder: Path) -> bool:
+    """Whether there is an .mpg anywhere in a folder, or an .mp4 in a speaker's folder."""
+    for inner in (folder, *folders.below(folder, depth=4)):
+        if folders.files(inner, ".mpg"):
+            return True
+        speaker = any(SPEAKER.fullmatch(part) for part in inner.relative_to(folder).parts)
+        if speaker and folders.files(inner, *CLIPS):
+            return True
+    return False

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reprolib.datasets import folders
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.parsing_faces import CLASSES
 from reprolib.datasets.pictures import (
@@ -19,7 +20,6 @@ from reprolib.datasets.pictures import (
     resize_labels,
     resize_picture,
     same_size,
-    subfolder,
 )
 from reprolib.errors import UserError
 
@@ -104,18 +104,20 @@ def check(root: Path) -> list[str]:
 
 def _listed(root: Path, split: str) -> tuple[Path, list[str]]:
     """The dataset's folder and the names in a list, whose lines are `index , NAME`."""
-    folder = subfolder(root, FOLDER, holds="labels")
+    folder = folders.dataset_folder(root, (FOLDER, "helen"), holds=_is_helen, layout=f"{FOLDER}/labels")
     path = folder / LISTS[split]
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} should list the {split} faces but cannot be read: copy it again from the original dataset"
-        ) from error
-    names = [line.rsplit(",", 1)[-1].strip() for line in lines if line.strip()]
-    if not names or not all("," in line for line in lines if line.strip()):
+    lines = folders.read_lines(path)
+    names = [line.rsplit(",", 1)[-1].strip() for line in lines]
+    if not names or not all("," in line for line in lines):
         raise UserError(f"{path} should have lines `index , NAME`, but has others: copy it from the original dataset")
+    for name in names:
+        folders.inside(folder, name, of=path)
     return folder, names
+
+
+def _is_helen(folder: Path) -> bool:
+    named = folder.name.casefold() == FOLDER.casefold()
+    return (folder / "labels").is_dir() and (named or any((folder / name).is_file() for name in LISTS.values()))
 
 
 def _picture(folder: Path, name: str) -> Path:

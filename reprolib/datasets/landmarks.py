@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import tempfile
+import warnings
+from collections.abc import Callable
 from functools import cache as once
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,32 +121,67 @@ def embed(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def detect_many(images: np.ndarray, *, cache: Path | None = None, progress: bool = True) -> np.ndarray:
-    """Landmarks of every picture of uint8 (N, H, W, 3): float32 (N, 68, 2), NaN where no face was found.
+    """Landmarks of every image of uint8 (N, H, W, 3): float32 (N, 68, 2), NaN where no face was found.
 
-    With a folder `cache`, results (numbers only, no pictures) are kept there under a hash of the pixels.
+    With a folder `cache`, results (numbers only, no images) are kept there under a hash of the pixels.
     """
+
+    def make():
+        found = np.full((len(images), 68, 2), np.nan, np.float32)
+        for row, image in zip(found, tqdm(images, "landmarks", disable=not progress), strict=True):
+            points = detect(image)
+            if points is not None:
+                row[:] = points
+        return {"landmarks": found}
+
     images = np.ascontiguousarray(images)
-    if cache is not None:
-        key = hashlib.sha256(repr(images.shape).encode() + images.tobytes()).hexdigest()[:16]
-        stored = Path(cache) / f"landmarks-{key}.f32"
-        if stored.is_file():
-            return np.frombuffer(stored.read_bytes(), "<f4").reshape(-1, 68, 2).copy()
-    found = np.full((len(images), 68, 2), np.nan, np.float32)
-    for row, image in zip(found, tqdm(images, "landmarks", disable=not progress), strict=True):
-        points = detect(image)
-        if points is not None:
-            row[:] = points
-    if cache is not None:
-        save_bytes(stored, found.astype("<f4").tobytes())
-    return found
+    if cache is None:
+        return make()["landmarks"]
+    return remembered(cache, hash_of(repr(images.shape), images.tobytes()), make)["landmarks"]
+
+
+def hash_of(*parts: str | bytes | Path) -> str:
+    """A name for the cache from texts, bytes and the bytes of files, whatever these files are called."""
+    found = hashlib.sha256()
+    for part in parts:
+        try:
+            content = part.read_bytes() if isinstance(part, Path) else part.encode() if isinstance(part, str) else part
+        except OSError as error:
+            raise UserError(f"{part} cannot be read ({error.strerror}): copy this file again") from error
+        found.update(len(content).to_bytes(8) + content)
+    return found.hexdigest()[:16]
+
+
+def remembered(cache: Path, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of `make`, kept in the folder `cache` under a `key` of `hash_of` all that they depend on.
+
+    A file there that is damaged is made again; none can run code.
+    """
+    stored = Path(cache) / f"{key}.npz"
+    try:
+        with np.load(stored, allow_pickle=False) as kept:
+            return {name: np.asarray(kept[name]) for name in kept.files}
+    except Exception:  # numpy and zipfile have many for damaged files, and the answer to each is the same
+        pass
+    arrays = make()
+    try:
+        save_arrays(stored, **arrays)
+    except OSError as error:  # a full disk costs time, not the run
+        warnings.warn(f"{stored} cannot be written ({error.strerror}): it will be made again next time", stacklevel=2)
+    return arrays
 
 
 def save_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that other processes see either nothing or the whole file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    os.replace(file.name, path)
+        try:
+            file.write(content)
+            file.close()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reprolib.datasets import speech_videos
+from reprolib.datasets import folders, speech_videos
+from reprolib.datasets.folders import Skipped
 from reprolib.datasets.speech import SpeechSet
 from reprolib.datasets.speech_videos import Utterance
 from reprolib.errors import UserError
@@ -30,8 +31,9 @@ def load(
 ) -> SpeechSet:
     """The clips of one official part, or `count` drawn with `seed` among those of at most `most_words` words.
 
-    Texts are in upper case; speakers are the programmes' numbers, the finest that the dataset tells. UserError if
-    folder, list, clip or text are missing, a text is empty or a clip unreadable.
+    Texts are in upper case; speakers are the programmes' numbers, the finest that the dataset tells. A few clips that
+    are missing, unreadable or without a text are left out with a warning (`folders.Skipped`). UserError if the folder,
+    the list or the part's clips are missing, or too much is damaged.
     """
     chosen = speech_videos.drawn(at_most(utterances(root, part), most_words), count=count, seed=seed)
     return speech_videos.load(chosen, corpus="lrs2", size=size, progress=progress)
@@ -43,16 +45,37 @@ def at_most(found: list[Utterance], words: int | None) -> list[Utterance]:
 
 
 def utterances(root: Path, part: str) -> list[Utterance]:
-    """Every clip of an official part with its text; UserError as in `load`."""
+    """Every clip of an official part with its text; damaged ones and UserError as in `load`."""
+    folder = _folder(root)
+    names, clips = _listed(folder, part)
+    if not clips.is_dir():
+        raise UserError(
+            f"{folder / part}.txt lists {len(names)} clips in {clips}, which is not there: unpack {clips.name} of the "
+            "dataset, too"
+        )
+    found, skipped = _read(folder, part)
+    skipped.warn()
+    return found
+
+
+def _listed(folder: Path, part: str) -> tuple[list[str], Path]:
+    """The names ID/CLIP of a part's list, and the folder in which these clips are."""
     if part not in PARTS:
         raise UserError(f"a part of LRS2 is {', '.join(PARTS)}, found {part!r}: choose one of them")
-    folder = _folder(root)
-    listed = folder / f"{part}.txt"
-    if not listed.is_file():
-        raise UserError(f"{listed} should list the clips of this part, but is missing: copy it from the dataset's site")
-    names = [line.split()[0] for line in listed.read_text().splitlines() if line.strip()]
-    clips = folder / ("pretrain" if part == "pretrain" else "main")
-    return [utterance(clips / name, speaker=name.split("/")[0], name=f"{part}/{name}") for name in names]
+    names = [line.split()[0] for line in folders.read_lines(folder / f"{part}.txt")]
+    if not names:
+        raise UserError(f"{folder / part}.txt should list the clips of this part, but is empty: copy it again")
+    return names, folder / ("pretrain" if part == "pretrain" else "main")
+
+
+def _read(folder: Path, part: str) -> tuple[list[Utterance], Skipped]:
+    names, clips = _listed(folder, part)
+    paths = [folders.inside(clips, name, of=folder / f"{part}.txt") for name in names]
+    found, skipped = [], Skipped(f"clips of lrs2 {part}", len(names))
+    for name, path in zip(names, paths, strict=True):
+        with skipped.item():
+            found.append(utterance(path, speaker=name.split("/")[0], name=f"{part}/{name}"))
+    return found, skipped
 
 
 def utterance(clip: Path, *, speaker: str, name: str) -> Utterance:
@@ -65,10 +88,7 @@ def utterance(clip: Path, *, speaker: str, name: str) -> Utterance:
 
 def read_text(path: Path) -> str:
     """What the first line `Text:  …` of a clip's .txt says, upper case; UserError if it is missing or empty."""
-    try:
-        first = path.read_text(encoding="utf-8").partition("\n")[0]
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: every clip should have its .txt, copy it again") from error
+    first = folders.read_text(path).partition("\n")[0]
     if not first.startswith("Text:"):
         raise UserError(f"{path} should begin with “Text:”, found {first[:20]!r}: copy this file again")
     text = " ".join(first[5:].split()).upper()
@@ -78,24 +98,33 @@ def read_text(path: Path) -> str:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, one line per part whose list is there; UserError if none is, or as in `load`."""
+    """What is there, one line per part whose list is there; UserError if none is, or as in `load`.
+
+    Of a part that is listed but not unpacked, a line says so.
+    """
     folder = _folder(root)
     parts = [part for part in PARTS if (folder / f"{part}.txt").is_file()]
     if not parts:
         raise UserError(f"{folder} should hold lists train.txt, val.txt, test.txt, but has none: copy them there")
+    there = [part for part in parts if _listed(folder, part)[1].is_dir()]
     lines = []
     for part in parts:
-        found = utterances(root, part)
-        lines.append(f"lrs2 {part}: {len(found)} clips ({speech_videos.sample(found)})")
+        if part not in there:
+            names, clips = _listed(folder, part)
+            lines.append(
+                f"lrs2 {part}: {len(names)} clips are listed, but {clips.name} is not unpacked; without it "
+                f"{', '.join(there) or 'nothing'} can be used"
+            )
+            continue
+        found, skipped = _read(folder, part)
+        lines += [f"lrs2 {part}: {len(found)} clips ({speech_videos.sample(found)})", *skipped.lines()]
     return lines
 
 
 def _folder(root: Path) -> Path:
-    root = Path(root)
-    for folder in (*(root / name for name in FOLDERS), root):
-        if (folder / "main").is_dir() or ((folder / "pretrain").is_dir() and any(folder.glob("*.txt"))):
-            return folder
-    raise UserError(
-        f"{root} should hold lrs2/main/ID/CLIP.mp4 with lrs2/train.txt, but does not: "
-        "unpack the dataset there in its official layout"
-    )
+    return folders.dataset_folder(root, FOLDERS, holds=_is_lrs2, layout="lrs2/main/ID/CLIP.mp4 with lrs2/train.txt")
+
+
+def _is_lrs2(folder: Path) -> bool:
+    lists = any((folder / f"{part}.txt").is_file() for part in PARTS)
+    return (folder / "main").is_dir() or (lists and (folder / "pretrain").is_dir())

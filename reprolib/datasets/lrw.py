@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from reprolib.datasets import speech_videos
-from reprolib.datasets.pictures import subfolder
+from reprolib.datasets import folders, speech_videos
+from reprolib.datasets.folders import Skipped
 from reprolib.datasets.speech import SpeechSet
 from reprolib.datasets.speech_videos import FPS, Utterance
 from reprolib.errors import UserError
@@ -18,7 +18,6 @@ from reprolib.errors import UserError
 PARTS = ("train", "val", "test")
 FRAMES = 29
 FOLDER = "lipread_mp4"
-FOLDERS = ("lrw", FOLDER)
 
 
 def load(
@@ -35,7 +34,8 @@ def load(
     """The clips of one official part: of the first `words` of the vocabulary, and `per_word` of each drawn with `seed`.
 
     The vocabulary are the words in alphabetical order; `frames` in the middle of each clip are kept. Speakers are not
-    told: every clip counts as another. UserError if folder, part or clips are missing or too few, or unreadable.
+    told: every clip counts as another. Few damaged clips are left out with a warning (`folders.Skipped`). UserError
+    if the folder, part or clips are missing or too few, or too many are damaged.
     """
     chosen, vocabulary = [], vocabulary_of(root)[:words]
     for number, word in enumerate(vocabulary):
@@ -46,8 +46,8 @@ def load(
 
 def vocabulary_of(root: Path) -> tuple[str, ...]:
     """The words that have a folder, in alphabetical order; UserError if there is none."""
-    folder = subfolder(root, "lrw", holds=FOLDER) / FOLDER
-    words = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    folder = _folder(root)
+    words = tuple(path.name for path in folders.subfolders(folder))
     if not words:
         raise UserError(f"{folder} should hold a folder for each word, but has none: unpack the dataset there")
     return words
@@ -55,10 +55,7 @@ def vocabulary_of(root: Path) -> tuple[str, ...]:
 
 def word_span(path: Path, *, frames: int = FRAMES) -> tuple[float, float]:
     """The frames in which the word of a clip's .txt begins and ends: `frames` / 2 ± 12.5 × its duration in seconds."""
-    try:
-        found = re.findall(r"^Duration:\s*([\d.]+)\s*seconds", path.read_text(), re.MULTILINE)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: every clip should have its .txt, copy it again") from error
+    found = re.findall(r"^Duration:\s*(\d+(?:\.\d*)?|\.\d+)\s*seconds", folders.read_text(path), re.MULTILINE)
     if not found:
         raise UserError(f"{path} should have a line “Duration: 0.53 seconds”, but has none: copy this file again")
     half = float(found[-1]) * FPS / 2
@@ -66,26 +63,39 @@ def word_span(path: Path, *, frames: int = FRAMES) -> tuple[float, float]:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, one line per part; UserError if a word has no clip in a part, or one of a sample is unreadable.
+    """What is there, one line per part; UserError if there is none, or a word has no clip in a part that others have.
 
-    Of every word and part, one .txt is read.
+    Of every word and part, one .txt is read; a sample of clips is decoded. Of a part that no word has, a line says so.
     """
     words, lines = vocabulary_of(root), []
+    there = [part for part in PARTS if any((_folder(root) / word / part).is_dir() for word in words)]
     for part in PARTS:
-        clips = []
+        if part not in there and there:
+            lines.append(f"lrw {part}: not unpacked; without it {', '.join(there)} can be used")
+            continue
+        clips, skipped = [], Skipped(f"words' .txt files of lrw {part}", len(words))
         for word in words:
-            of_word = _clips(root, word, part)
-            word_span(of_word[0].video.with_suffix(".txt"))
-            clips += of_word
+            clips += _clips(root, word, part)
+            with skipped.item():
+                word_span(clips[-1].video.with_suffix(".txt"))
         lines.append(f"lrw {part}: {len(words)} words, {len(clips)} clips ({speech_videos.sample(clips)})")
+        lines += skipped.lines()
     return lines
+
+
+def _folder(root: Path) -> Path:
+    """The folder of the words: `lipread_mp4` itself is taken, too."""
+    root = Path(root)
+    if root.name == FOLDER and root.is_dir():
+        return root
+    return folders.dataset_folder(root, ("lrw",), holds=FOLDER) / FOLDER
 
 
 def _clips(root: Path, word: str, part: str) -> list[Utterance]:
     if part not in PARTS:
         raise UserError(f"a part of LRW is {', '.join(PARTS)}, found {part!r}: choose one of them")
-    folder = subfolder(root, "lrw", holds=FOLDER) / FOLDER / word / part
-    videos = sorted(folder.glob("*.mp4"))
+    folder = _folder(root) / word / part
+    videos = folders.files(folder, ".mp4")
     if not videos:
         raise UserError(f"{folder} should hold clips {word}_00001.mp4, but has none: unpack the dataset again")
     return [Utterance(video, word, f"{part}/{video.stem}", f"{part}/{video.stem}") for video in videos]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
-from reprolib.datasets import landmarks
+from reprolib.datasets import landmarks, videos
+from reprolib.datasets.folders import Skipped
 from reprolib.datasets.speech import SpeechSet, align, gathered
 from reprolib.datasets.talking_mouths import speakers as clusters
 from reprolib.errors import UserError
@@ -41,23 +40,6 @@ def drawn(utterances: Sequence[Utterance], *, count: int | None, seed: int) -> l
     return [utterances[i] for i in sorted(chosen.tolist())]
 
 
-def read_clip(video: Path) -> np.ndarray:
-    """All frames of a video, uint8 (T, H, W, 3) RGB; UserError if it cannot be decoded."""
-    capture = cv2.VideoCapture(str(video))
-    frames = []
-    try:
-        while True:
-            good, frame = capture.read()
-            if not good:
-                break
-            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-    finally:
-        capture.release()
-    if not frames:
-        raise UserError(f"{video} should be a video, but no frame of it can be decoded: copy this file again")
-    return np.stack(frames)
-
-
 def load(
     utterances: Sequence[Utterance],
     *,
@@ -70,22 +52,20 @@ def load(
 ) -> SpeechSet:
     """The clips of `utterances` as a set with frames of `size` × `size` pixels, aligned by dlib's landmarks.
 
-    `frames`: only so many in the middle of each clip. Clips without a face are left out, with a warning. Landmarks are
-    kept in the project's cache, clip by clip, under the name of the `corpus`; pictures never are. Speakers whom the
-    dataset does not tell are clusters of face embeddings. UserError if dlib is missing, a video unreadable, shorter
-    than `frames`, a text empty, or no clip shows a face.
+    `frames`: only so many in the middle of each clip. Clips without a face are left out with a warning, and a few
+    damaged ones (unreadable, shorter than `frames`, an empty text) as `folders.Skipped` says. Landmarks are kept in the
+    project's cache, clip by clip, under a hash of the clip's bytes; frames never are. Speakers whom the dataset does
+    not tell are clusters of face embeddings. UserError if dlib is missing, too many clips are damaged, or none shows a
+    face.
     """
-    for one in utterances:
-        if not one.text.strip():
-            raise UserError(f"{one.video} should have a transcript, but it is empty: leave this clip out")
     clips, kept, embeddings, without = [], [], [], []
+    skipped = Skipped(f"clips of {corpus}", len(utterances))
     for one in tqdm(utterances, f"clips of {corpus}", disable=not progress):
-        shown = read_clip(one.video)
-        if frames is not None and len(shown) < frames:
-            raise UserError(
-                f"{one.video} should have {frames} frames or more, found {len(shown)}: ask for fewer frames or "
-                "copy this clip again"
-            )
+        shown = None
+        with skipped.item():
+            shown = _shown(one, frames)
+        if shown is None:
+            continue
         points, embedding = _tracked(one, shown, corpus)
         start = 0 if frames is None else (len(shown) - frames) // 2
         window = slice(start, start + (frames or len(shown)))
@@ -95,6 +75,7 @@ def load(
         clips.append(align(shown[window], points[window], size))
         kept.append(one)
         embeddings.append(embedding)
+    skipped.warn()
     if not clips:
         raise UserError(
             f"{len(utterances)} clips of {corpus} should show a face, but dlib finds none in any of them: "
@@ -116,6 +97,19 @@ def load(
     )
 
 
+def _shown(one: Utterance, frames: int | None) -> np.ndarray:
+    """The frames of a clip, uint8 (T, H, W, 3) RGB; UserError if it is damaged."""
+    if not one.text.strip():
+        raise UserError(f"{one.video} should have a transcript, but it is empty: leave this clip out")
+    shown = videos.read(one.video)
+    if frames is not None and len(shown) < frames:
+        raise UserError(
+            f"{one.video} should have {frames} frames or more, found {len(shown)}: ask for fewer frames or "
+            "copy this clip again"
+        )
+    return shown
+
+
 def _speakers(utterances: Sequence[Utterance], embeddings: Sequence[np.ndarray]) -> tuple[str, ...]:
     unknown = [i for i, one in enumerate(utterances) if one.speaker is None]
     names = [one.speaker for one in utterances]
@@ -127,22 +121,29 @@ def _speakers(utterances: Sequence[Utterance], embeddings: Sequence[np.ndarray])
 
 def _tracked(one: Utterance, shown: np.ndarray, corpus: str) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks float32 (T, 68, 2) in pixels of the video, NaN without a face, and the embedding (128,) or (0,)."""
-    settings = repr(("speech-1", one.name, one.video.stat().st_size, one.speaker is None))
-    stored = CACHE / "speech" / corpus / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz"
-    if stored.is_file():
-        with np.load(stored) as kept:
-            return kept["landmarks"], kept["embedding"]
-    points = landmarks.track(shown)
-    seen = np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
-    embedding = np.empty(0, np.float32)
-    if one.speaker is None and len(seen):
-        embedding = landmarks.embed(shown[seen[0]], points[seen[0]])
-    landmarks.save_arrays(stored, landmarks=points, embedding=embedding)
-    return points, embedding
+
+    def make():
+        points = landmarks.track(shown)
+        seen = np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
+        embedding = np.empty(0, np.float32)
+        if one.speaker is None and len(seen):
+            embedding = landmarks.embed(shown[seen[0]], points[seen[0]])
+        return {"landmarks": points, "embedding": embedding}
+
+    key = landmarks.hash_of("speech-2", str(one.speaker is None), one.video)
+    found = landmarks.remembered(CACHE / "speech" / corpus, key, make)
+    return found["landmarks"], found["embedding"]
 
 
 def sample(utterances: Sequence[Utterance], *, count: int = 8) -> str:
-    """A few clips spread over all of them, decoded: "8 decoded, 25–75 frames"; UserError if one is unreadable."""
+    """A few clips spread over all of them, decoded: "8 decoded, 25–75 frames".
+
+    A few that cannot be decoded are named; UserError if they are too many.
+    """
     chosen = utterances[:: max(1, len(utterances) // count)][:count]
-    lengths = [len(read_clip(one.video)) for one in chosen]
-    return f"{len(chosen)} decoded, {min(lengths)}–{max(lengths)} frames"
+    skipped, lengths = Skipped("sampled clips", len(chosen)), []
+    for one in chosen:
+        with skipped.item():
+            lengths.append(len(videos.read(one.video)))
+    damaged = f"; {skipped}" if skipped.reasons else ""
+    return f"{len(lengths)} decoded, {min(lengths)}–{max(lengths)} frames{damaged}"

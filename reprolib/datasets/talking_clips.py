@@ -7,7 +7,6 @@ what either can see. Source of the task: Wang et al. 2018, Sec. 4.1.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +14,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from reprolib.datasets import landmarks, talkingfaces
+from reprolib.datasets import landmarks, talkingfaces, videos
 from reprolib.datasets.clips import ClipSet
 from reprolib.datasets.facesynth import paste_occluder
+from reprolib.datasets.folders import Skipped
 from reprolib.datasets.landmark_masks import CLASSES, landmark_mask
 from reprolib.datasets.pictures import crop_square, resize_picture
 from reprolib.datasets.talking_mouths import speakers
@@ -34,18 +34,22 @@ def load(root: Path, *, count: int, size: int, frames: int, seed: int = 0, progr
 
     images uint8 (count, frames, size, size, 3), clean; the crop stays where it is through a clip. A face that a search
     misses is followed in its last box for 8 frames (`landmarks.track`); a clip that has frames without landmarks even
-    so is passed over. subjects: clusters of face embeddings. Landmarks and clusters are kept in the project's cache,
-    pictures never. UserError if folder, clips or dlib are missing, a clip is unreadable, or too few clips show a face.
+    so is passed over, and a few damaged ones with a warning (`folders.Skipped`). subjects: clusters of face embeddings.
+    Landmarks and embeddings are kept in the project's cache under a hash of the clip's bytes, images never. UserError
+    if folder, clips or dlib are missing, too many clips are damaged, or too few show a face.
     """
     if not 1 <= frames <= SHORTEST:
         raise UserError(f"clips of talking faces have {SHORTEST} frames or more, {frames} are asked for: ask for fewer")
     clips = talkingfaces.clips_of(root)
-    names, tracks, who = _tracked(clips, count=count, frames=frames, seed=seed, progress=progress)
     images = np.empty((count, frames, size, size, 3), np.uint8)
     inside = np.empty((count, frames, 68, 2), np.float32)
-    for i, (name, track) in enumerate(zip(names, tracks, strict=True)):
+    names, embeddings = [], []
+    found = _found(clips, count=count, frames=frames, seed=seed, progress=progress)
+    for i, (name, shown, track, embedding) in enumerate(found):
+        names.append(name)
+        embeddings.append(embedding)
         square = around(track)
-        for t, frame in enumerate(read_frames(clips[name], frames)):
+        for t, frame in enumerate(shown):
             images[i, t] = resize_picture(crop_square(frame, square), size)
         inside[i] = (track - square[:2] + 0.5) * (size / square[2]) - 0.5  # pixel centres
     return ClipSet(
@@ -54,7 +58,7 @@ def load(root: Path, *, count: int, size: int, frames: int, seed: int = 0, progr
         landmarks=inside,
         classes=CLASSES,
         names=tuple(names),
-        subjects=tuple(f"speaker-{number:02d}" for number in who),
+        subjects=tuple(f"speaker-{number:02d}" for number in speakers(np.stack(embeddings))),
         categories=(1,) * count,
     )
 
@@ -111,21 +115,6 @@ def _low_resolution(frames, points, strength, rng):
 _FAULTS = {"blur": _blur, "noise": _noise, "occluder": _occlude, "low resolution": _low_resolution}
 
 
-def read_frames(clip: Path, count: int) -> np.ndarray:
-    """The first `count` frames of a clip, uint8 (count, H, W, 3) RGB; UserError if it has fewer or is damaged."""
-    capture = cv2.VideoCapture(str(clip))
-    frames = []
-    try:
-        while len(frames) < count:
-            good, frame = capture.read()
-            if not good:
-                raise UserError(f"{clip} should have {count} frames or more, found {len(frames)}: copy this clip again")
-            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-    finally:
-        capture.release()
-    return np.stack(frames)
-
-
 def around(track: np.ndarray) -> tuple[int, int, int]:
     """The square (x, y, side) around the landmarks (T, 68, 2) of a whole clip."""
     low, high = track.min(axis=(0, 1)), track.max(axis=(0, 1))
@@ -134,31 +123,37 @@ def around(track: np.ndarray) -> tuple[int, int, int]:
     return round(float(x)), round(float(y)), side
 
 
-def _tracked(clips: dict[str, Path], *, count: int, frames: int, seed: int, progress: bool):
-    """Names, landmarks (count, frames, 68, 2) in pixels of the frame, and a number for each clip's speaker."""
-    settings = repr(("talking_clips-1", list(clips), count, frames, seed))
-    stored = CACHE / "talking_clips" / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz"
-    if stored.is_file():
-        with np.load(stored) as kept:
-            return kept["names"].tolist(), kept["tracks"], kept["speakers"]
-
-    names, tracks, embeddings = [], [], []
+def _found(clips: dict[str, Path], *, count: int, frames: int, seed: int, progress: bool):
+    """Name, frames (T, H, W, 3), landmarks (T, 68, 2) in their pixels and embedding (128,) of each of `count` clips."""
+    skipped, found = Skipped("clips of talkingfaces", len(clips)), 0
     with tqdm(total=count, desc="landmarks of clips", disable=not progress) as bar:
         for name in np.random.default_rng(seed).permutation(list(clips)).tolist():
-            if len(names) == count:
+            if found == count:
                 break
-            shown = read_frames(clips[name], frames)
-            track = landmarks.track(shown)
-            if np.isfinite(track).all():
-                names.append(name)
-                tracks.append(track)
-                embeddings.append(landmarks.embed(shown[0], track[0]))
+            shown = None
+            with skipped.item():
+                shown = videos.read(clips[name], first=frames)
+            if shown is None:
+                continue
+            kept = _tracked(clips[name], shown)
+            if np.isfinite(kept["landmarks"]).all():
+                found += 1
                 bar.update()
-    if len(names) < count:
+                yield name, shown, kept["landmarks"], kept["embedding"]
+    skipped.warn()
+    if found < count:
         raise UserError(
-            f"{count} clips are asked for, but only {len(names)} of {len(clips)} show a face throughout: ask for fewer"
+            f"{count} clips are asked for, but only {found} of {len(clips)} show a face throughout: ask for fewer"
         )
-    landmarks.save_arrays(
-        stored, names=np.array(names), tracks=np.stack(tracks), speakers=speakers(np.stack(embeddings))
-    )
-    return names, np.stack(tracks), speakers(np.stack(embeddings))
+
+
+def _tracked(clip: Path, shown: np.ndarray) -> dict[str, np.ndarray]:
+    """Landmarks (T, 68, 2) of a clip's frames and face embedding (128,), from the cache if they are there."""
+
+    def make():
+        track = landmarks.track(shown)
+        seen = np.isfinite(track).all()
+        return {"landmarks": track, "embedding": landmarks.embed(shown[0], track[0]) if seen else np.empty(0)}
+
+    key = landmarks.hash_of("talking_clips-2", str(len(shown)), clip)
+    return landmarks.remembered(CACHE / "talking_clips", key, make)

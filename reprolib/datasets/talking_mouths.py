@@ -7,22 +7,18 @@ for where it errs.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 from scipy import ndimage
 from scipy.cluster.hierarchy import fcluster, linkage
-from tqdm import tqdm
 
 from reprolib.datasets import landmarks, talkingfaces
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.facesynth.geometry import smooth
 from reprolib.datasets.mouths import BACKGROUND, CAVITY, CLASSES, LIP, TEETH, TONGUE
 from reprolib.datasets.pictures import resize_labels, resize_picture
-from reprolib.errors import UserError
 from reprolib.paths import CACHE
 
 FILL = 0.6  # the mouth's box is 0.6 of the crop, as in the authors' public script
@@ -42,14 +38,16 @@ def load(
     """Mouths of `count` clips of `<root>/talkingfaces` (or `root` itself), one frame each, drawn with `seed`.
 
     images uint8 (count, height, width, 3), labels uint8 (count, height, width) into `mouths.CLASSES`: pseudo-labels;
-    landmarks in pixels of the crop; persons: clusters of face embeddings. Frames, landmarks and clusters are kept in
-    the project's cache, pictures never. UserError if folder, clips or dlib are missing, or a clip is unreadable.
+    landmarks in pixels of the crop; persons: clusters of face embeddings. Landmarks and embeddings are kept in the
+    project's cache under a hash of the clip's bytes, images never. Damaged clips and UserError as
+    `talkingfaces.unlabelled_faces`.
     """
     clips = talkingfaces.clips_of(root)
-    found = _found(clips, count=count, seed=seed, progress=progress)
-    images, labels, inside = [], [], []
-    for clip, frame, points in zip(found["clips"], found["frames"], found["landmarks"], strict=True):
-        crop, moved = mouth_crop(talkingfaces.read_frame(clips[clip], frame), np.array(points, np.float32))
+    images, labels, inside, names, embeddings = [], [], [], [], []
+    for name, image, face in talkingfaces.faces_of(clips, _detected, count=count, seed=seed, progress=progress):
+        crop, moved = mouth_crop(image, face["landmarks"])
+        names.append(name)
+        embeddings.append(face["embedding"])
         images.append(resize_picture(crop, size))
         labels.append(resize_labels(pseudo_labels(crop, moved), size))
         inside.append((moved + 0.5) * (np.array(size[::-1]) / FULL_SIZE[::-1]) - 0.5)  # pixel centres
@@ -57,8 +55,8 @@ def load(
         images=np.stack(images),
         labels=np.stack(labels),
         classes=CLASSES,
-        names=tuple(found["clips"]),
-        persons=tuple(f"speaker-{number:02d}" for number in found["speakers"]),
+        names=tuple(names),
+        persons=tuple(f"speaker-{number:02d}" for number in speakers(np.stack(embeddings))),
         landmarks=np.stack(inside).astype(np.float32),
     )
 
@@ -207,34 +205,13 @@ def speakers(embeddings: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(first))[numbers]
 
 
-def _found(clips: dict[str, Path], *, count: int, seed: int, progress: bool) -> dict[str, list]:
-    """Clips, frame indices, landmarks in pixels of the frame, and speakers of the first `count` faces."""
-    settings = ["talking_mouths-1", list(clips), count, seed, talkingfaces.FIRST_FRAMES, ZOOM, SAME_SPEAKER]
-    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-    stored = CACHE / "talking_mouths" / f"{key}.json"
-    if stored.is_file():
-        return json.loads(stored.read_text())
+def _detected(clip: Path, index: int, image: np.ndarray) -> dict[str, np.ndarray] | None:
+    """Landmarks (68, 2) in pixels of a frame and face embedding (128,), from the cache if they are there."""
 
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(list(clips)).tolist()
-    frames = rng.integers(talkingfaces.FIRST_FRAMES, size=len(order)).tolist()
-    found, embeddings = {"clips": [], "frames": [], "landmarks": []}, []
-    with tqdm(total=count, desc="landmarks of mouths", disable=not progress) as bar:
-        for clip, index in zip(order, frames, strict=True):
-            if len(embeddings) == count:
-                break
-            picture = talkingfaces.read_frame(clips[clip], index)
-            faces = landmarks.detect_all(picture, zoom=ZOOM)
-            if len(faces):
-                found["clips"].append(clip)
-                found["frames"].append(index)
-                found["landmarks"].append(faces[0].tolist())
-                embeddings.append(landmarks.embed(picture, faces[0]))
-                bar.update()
-    if len(embeddings) < count:
-        raise UserError(
-            f"{count} mouths are asked for, but only {len(embeddings)} of {len(clips)} clips show a face: ask for fewer"
-        )
-    found["speakers"] = speakers(np.stack(embeddings)).tolist()
-    landmarks.save_bytes(stored, json.dumps(found).encode())
-    return found
+    def make():
+        faces = landmarks.detect_all(image, zoom=ZOOM)[:1]
+        return {"landmarks": faces, "embedding": np.stack([landmarks.embed(image, one) for one in faces] or [()])}
+
+    key = landmarks.hash_of("talking_mouths-2", str(index), str(ZOOM), clip)
+    found = landmarks.remembered(CACHE / "talking_mouths", key, make)
+    return {name: array[0] for name, array in found.items()} if len(found["landmarks"]) else None

@@ -5,16 +5,16 @@ The transfer corpus for real data, masi2020 Sec. 3.1.
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
-from reprolib.datasets import landmarks
-from reprolib.datasets.pictures import crop_square, resize_picture, subfolder
+from reprolib.datasets import folders, landmarks, videos
+from reprolib.datasets.folders import Skipped
+from reprolib.datasets.pictures import crop_square, resize_picture
 from reprolib.errors import UserError
 from reprolib.paths import CACHE
 
@@ -31,19 +31,63 @@ def unlabelled_faces(
     """`count` faces from as many clips of `<root>/talkingfaces` (or `root` itself), drawn with `seed`.
 
     (images uint8 (count, size, size, 3), landmarks float32 (count, 68, 2) in pixels of the crop, clip
-    names). Clips in which dlib finds no face are passed over. Which frames, and their landmarks, are kept
-    in the project's cache; pictures of these identifiable people never are. UserError if folder, clips or
-    dlib are missing, or a clip is unreadable.
+    names). Clips in which dlib finds no face are passed over; a few damaged ones, too, with a warning
+    (`folders.Skipped`). Landmarks are kept in the project's cache under a hash of the clip's bytes; images
+    of these identifiable people never are. UserError if folder, clips or dlib are missing, or too many
+    clips are damaged.
     """
     clips = clips_of(root)
-    chosen, points = _detected(clips, count=count, seed=seed, progress=progress)
-    images, inside = [], []
-    for (clip, frame), face in zip(chosen, points, strict=True):
+    images, inside, names = [], [], []
+    for name, image, face in faces_of(clips, _detected, count=count, seed=seed, progress=progress):
         square = framing(face)
-        images.append(resize_picture(crop_square(read_frame(clips[clip], frame), square), size))
+        images.append(resize_picture(crop_square(image, square), size))
         inside.append((face - square[:2] + 0.5) * (size / square[2]) - 0.5)  # pixel centres, as in cv2.resize
-    names = tuple(clip for clip, _ in chosen)
-    return np.stack(images), np.stack(inside).astype(np.float32), names
+        names.append(name)
+    return np.stack(images), np.stack(inside).astype(np.float32), tuple(names)
+
+
+def faces_of(
+    clips: dict[str, Path], detect: Callable[[Path, int, np.ndarray], np.ndarray | None], *, count: int, seed: int,
+    progress: bool,
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:  # fmt: skip
+    """Name, frame uint8 (H, W, 3) and what `detect` finds of the first `count` clips that show a face, in an order
+    and at frames drawn with `seed`.
+
+    detect: from a clip's path, frame index and frame to what is wanted of its face, or None if there is none. Damaged
+    clips are passed over as `folders.Skipped` says. UserError if too few clips show a face.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(list(clips)).tolist()
+    indices = rng.integers(FIRST_FRAMES, size=len(order)).tolist()
+    skipped, found = Skipped("clips of talkingfaces", len(clips)), 0
+    with tqdm(total=count, desc="faces of clips", disable=not progress) as bar:
+        for name, index in zip(order, indices, strict=True):
+            if found == count:
+                break
+            image = None
+            with skipped.item():
+                image = videos.read_frame(clips[name], index)
+            face = None if image is None else detect(clips[name], index, image)
+            if face is not None:
+                found += 1
+                bar.update()
+                yield name, image, face
+    skipped.warn()
+    if found < count:
+        raise UserError(
+            f"{count} faces are asked for, but only {found} of {len(clips)} clips show a face: ask for fewer"
+        )
+
+
+def _detected(clip: Path, index: int, image: np.ndarray) -> np.ndarray | None:
+    """The landmarks (68, 2) in pixels of a frame, from the cache if they are there."""
+
+    def make():
+        face = landmarks.detect(image)
+        return {"landmarks": np.empty((0, 2), np.float32) if face is None else face}
+
+    found = landmarks.remembered(CACHE / "talkingfaces", landmarks.hash_of("talkingfaces-2", str(index), clip), make)
+    return found["landmarks"] if len(found["landmarks"]) else None
 
 
 def framing(points: np.ndarray) -> tuple[int, int, int]:
@@ -54,67 +98,34 @@ def framing(points: np.ndarray) -> tuple[int, int, int]:
     return round(float(x)), round(float(y)), max(1, round(float(side)))
 
 
-def read_frame(clip: Path, index: int) -> np.ndarray:
-    """Frame `index` of a clip, uint8 (H, W, 3) RGB; UserError if the clip cannot be decoded that far."""
-    capture = cv2.VideoCapture(str(clip))
-    try:
-        # the first frame that is skipped or read tells whether the file can be decoded at all
-        good = all(capture.grab() for _ in range(index + 1))
-        good, frame = capture.retrieve() if good else (False, None)
-    finally:
-        capture.release()
-    if not good:
-        raise UserError(f"{clip} cannot be decoded up to frame {index}: copy this clip again")
-    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-
-
 def check(root: Path) -> list[str]:
-    """What is there, one line per part; UserError if a clip is empty or one of a sample cannot be decoded."""
+    """What is there, and what is damaged, one line per part; UserError if too much is. A sample of clips is decoded."""
     clips = clips_of(root)
+    empty = Skipped("clips of talkingfaces", len(clips))
     for clip in clips.values():
-        if clip.stat().st_size == 0:
-            raise UserError(f"{clip} is empty: copy this clip again")
-    sample = list(clips.values())[:: max(1, len(clips) // 8)]
-    height, width = {read_frame(clip, 0).shape[:2] for clip in sample}.pop()
-    return [f"talkingfaces: {len(clips)} clips, {width}×{height} pixels ({len(sample)} decoded)"]
+        with empty.item():
+            if clip.stat().st_size == 0:
+                raise UserError(f"{clip} is empty: copy this clip again")
+    sample = [clip for clip in clips.values() if clip.stat().st_size][:: max(1, len(clips) // 8)]
+    sizes, undecodable = [], Skipped("sampled clips", len(sample))
+    for clip in sample:
+        with undecodable.item():
+            sizes.append(videos.read_frame(clip, 0).shape[1::-1])
+    (width, height), _ = Counter(sizes).most_common(1)[0]
+    line = f"talkingfaces: {len(clips)} clips, {width}×{height} pixels ({len(sizes)} decoded)"
+    return [line, *empty.lines(), *undecodable.lines()]
 
 
 def clips_of(root: Path) -> dict[str, Path]:
     """Name → file of every clip; UserError if there is none."""
-    folder = subfolder(root, "talkingfaces", holds="video") / "video"
-    clips = {path.stem: path for path in sorted(folder.glob("*.mp4"))}
-    if not clips:
-        raise UserError(f"{folder} should hold clips ID.mp4, but has none: copy the clips there")
-    return clips
+    return {path.stem: path for path in folders.files(folder_of(root) / "video", ".mp4")}
 
 
-def _detected(clips: dict[str, Path], *, count: int, seed: int, progress: bool):
-    """([(clip, frame index)], landmarks (count, 68, 2) in pixels of the frame) of the first `count` faces."""
-    settings = ["talkingfaces-1", list(clips), count, seed, FIRST_FRAMES]
-    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-    stored = CACHE / "talkingfaces" / f"{key}.json"
-    if stored.is_file():
-        kept = json.loads(stored.read_text())
-        return [tuple(pair) for pair in kept["chosen"]], np.array(kept["landmarks"], np.float32)
-
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(list(clips))
-    frames = rng.integers(FIRST_FRAMES, size=len(order))
-    chosen, points = [], []
-    with tqdm(total=count, desc="landmarks of unlabelled faces", disable=not progress) as bar:
-        for clip, frame in zip(order.tolist(), frames.tolist(), strict=True):
-            if len(chosen) == count:
-                break
-            face = landmarks.detect(read_frame(clips[clip], frame))
-            if face is not None:
-                chosen.append((clip, frame))
-                points.append(face)
-                bar.update()
-    if len(chosen) < count:
-        raise UserError(
-            f"{count} unlabelled faces are asked for, but only {len(chosen)} of {len(clips)} clips "
-            "show a face: ask for fewer"
-        )
-    kept = {"chosen": chosen, "landmarks": np.stack(points).tolist()}
-    landmarks.save_bytes(stored, json.dumps(kept).encode())
-    return chosen, np.stack(points)
+def folder_of(root: Path) -> Path:
+    """The folder of video/ and text/; UserError if there is none with a clip."""
+    return folders.dataset_folder(
+        root,
+        ("talkingfaces",),
+        holds=lambda folder: bool(folders.files(folder / "video", ".mp4")),
+        layout="talkingfaces/video/ID.mp4",
+    )

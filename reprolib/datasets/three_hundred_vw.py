@@ -7,14 +7,15 @@ annotation (`extra.zip`) are not read, as wang2018 does not say that its authors
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
+from reprolib.datasets import folders, videos
 from reprolib.datasets.clips import ClipSet
+from reprolib.datasets.folders import Skipped
 from reprolib.datasets.landmark_masks import CLASSES, landmark_mask
 from reprolib.datasets.pictures import crop_square, resize_picture
 from reprolib.datasets.talking_clips import around
@@ -42,81 +43,90 @@ def load(
     """The first `frames` frames of every `every`th clip of so many `seconds`, of every video (the paper draws 10 %).
 
     images uint8 (N, frames, size, size, 3). With a `count`, at most so many clips, evenly spaced over all of them.
-    Every video is another subject. The crop stays where it is through a clip. UserError if the folder or a video is
-    missing or unreadable, or a frame is annotated wrongly.
+    Every video is another subject. The crop stays where it is through a clip. A few damaged videos and clips are left
+    out with a warning (`folders.Skipped`). UserError if the folder is missing or too much is damaged.
     """
-    chosen = []
-    for video in _videos(_folder(root)):
-        total, fps = _length(video)
-        length = max(frames, round(seconds * (fps if fps > 0 else 30)))
-        if total < length:
-            raise UserError(
-                f"{video / 'vid.avi'} should be a video of {length} frames or more, found {total}: "
-                "copy this video again"
-            )
-        chosen += [(video, start) for start in range(0, total - length + 1, every * length)]
+    damaged, chosen = Skipped("videos of 300vw", len(_videos(root))), []
+    for video in _videos(root):
+        with damaged.item():
+            total, fps = _length(video)
+            length = max(frames, round(seconds * (fps or 30)))
+            if total < length:
+                raise UserError(
+                    f"{video / 'vid.avi'} should be a video of {length} frames or more, found {total}: "
+                    "copy this video again"
+                )
+            chosen += [(video, start) for start in range(0, total - length + 1, every * length)]
+    damaged.warn()
     if count is not None and count < len(chosen):
         chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, count).astype(int)]
 
-    images = np.empty((len(chosen), frames, size, size, 3), np.uint8)
-    labels = np.empty((len(chosen), frames, size, size), np.uint8)
-    landmarks = np.empty((len(chosen), frames, 68, 2), np.float32)
-    read = _read(tqdm(chosen, "clips of 300VW", disable=not progress), frames)
-    for i, ((video, start), shown) in enumerate(zip(chosen, read, strict=True)):
-        points = np.stack([read_points(_annotation(video, start + t)) for t in range(frames)])
-        x, y, side = around(points)
-        landmarks[i] = (points - (x, y) + 0.5) * (size / side) - 0.5  # pixel centres
-        for t, frame in enumerate(shown):
-            images[i, t] = resize_picture(crop_square(frame, (x, y, side)), size)
-            labels[i, t] = landmark_mask(landmarks[i, t], (size, size))
+    images, landmarks, kept = [], [], []
+    skipped = Skipped("clips of 300vw", len(chosen))
+    with tqdm(total=len(chosen), desc="clips of 300VW", disable=not progress) as bar:
+        for video, of_video in groupby(chosen, key=lambda clip: clip[0]):
+            starts = [start for _, start in of_video]
+            read = videos.windows(video / "vid.avi", starts, frames)
+            for start in starts:
+                bar.update()
+                with skipped.item():
+                    image, points = _clip(video, start, next(read, None), frames, size)
+                    images.append(image)
+                    landmarks.append(points)
+                    kept.append((video, start))
+    skipped.warn()
     return ClipSet(
-        images=images,
-        labels=labels,
-        landmarks=landmarks,
+        images=np.stack(images),
+        labels=np.array([[landmark_mask(points, (size, size)) for points in clip] for clip in landmarks]),
+        landmarks=np.stack(landmarks),
         classes=CLASSES,
-        names=tuple(f"{video.name}-{start:05d}" for video, start in chosen),
-        subjects=tuple(video.name for video, _ in chosen),
-        categories=tuple(CATEGORY_OF.get(video.name, UNKNOWN) for video, _ in chosen),
+        names=tuple(f"{video.name}-{start:05d}" for video, start in kept),
+        subjects=tuple(video.name for video, _ in kept),
+        categories=tuple(CATEGORY_OF.get(video.name, UNKNOWN) for video, _ in kept),
     )
 
 
-def check(root: Path) -> list[str]:
-    """What is there, one line per part; UserError if a video or its annotation is missing or not as long as the other.
+def _clip(video: Path, start: int, shown: np.ndarray | None, frames: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (T, size, size, 3) and landmarks float32 (T, 68, 2) of a clip; UserError if it is damaged."""
+    if shown is None:
+        raise UserError(f"{video / 'vid.avi'} cannot be decoded up to frame {start + frames}: copy this video again")
+    points = np.stack([read_points(_annotation(video, start + t)) for t in range(frames)])
+    x, y, side = around(points)
+    images = np.stack([resize_picture(crop_square(frame, (x, y, side)), size) for frame in shown])
+    return images, ((points - (x, y) + 0.5) * (size / side) - 0.5).astype(np.float32)  # pixel centres
 
-    Of the annotation, one file of each video is read.
+
+def check(root: Path) -> list[str]:
+    """What is there, and what is damaged, one line per part; UserError if too much is.
+
+    A video is damaged if it is missing or undecodable, or its annotation is missing or not as long. Of the annotation,
+    one file of each video is read.
     """
-    folder = _folder(root)
-    videos, frames = _videos(folder), 0
-    for video in videos:
-        total, _ = _length(video)
-        annotated = len(list((video / "annot").glob("*.pts")))
-        if not total:
-            raise UserError(f"{video / 'vid.avi'} should be a video with frames, but has none: copy it again")
-        if annotated != total:
-            raise UserError(f"{video / 'annot'} should hold {total} .pts files, found {annotated}: copy it again")
-        read_points(_annotation(video, 0))
-        frames += total
-    there = {video.name for video in videos}
+    found, frames, damaged = [], 0, Skipped("videos of 300vw", len(_videos(root)))
+    for video in _videos(root):
+        with damaged.item():
+            total, _ = _length(video)
+            read_points(_annotation(video, 0))
+            frames += total
+            found.append(video.name)
+    there = set(found)
     of_category = ", ".join(str(len(there & set(of_one.split()))) for of_one in CATEGORIES.values())
     official = {*CATEGORY_OF, *TRAINING.split()}
     return [
-        f"300vw: {len(videos)} videos, {frames} frames; test categories 1, 2, 3: {of_category} videos",
+        f"300vw: {len(found)} videos, {frames} frames; test categories 1, 2, 3: {of_category} videos",
         f"300vw: {len(official & there)} of the {len(official)} official videos are there",
+        *damaged.lines(),
     ]
 
 
 def read_points(path: Path) -> np.ndarray:
     """The landmarks float32 (68, 2) of a .pts file, pixels (x, y) from 0, where the files count from 1.
 
-    UserError if it is missing, cut short, or has another number of landmarks.
+    UserError if it is missing, no text, cut short, or has another number of landmarks.
     """
+    text = folders.read_text(path)
     try:
-        text = path.read_text()
         points = np.array(text[text.index("{") + 1 : text.index("}")].split(), np.float32).reshape(-1, 2) - 1
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path} is missing: every frame should have its .pts file, copy the video's annotation again"
-        ) from error
     except ValueError as error:
         raise UserError(f"{path} should hold lines 'x y' between braces, but does not: copy this file again") from error
     if len(points) != 68:
@@ -131,53 +141,26 @@ def _annotation(video: Path, frame: int) -> Path:
 
 
 def _length(video: Path) -> tuple[int, float]:
-    """Frames and frames per second; 0 frames if the video cannot be opened."""
-    capture = cv2.VideoCapture(str(video / "vid.avi"))
-    total, fps = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
-    capture.release()
-    return max(total, 0), fps
+    """Frames and frames per second (0: unknown); UserError if the video is damaged or annotated to another length."""
+    annotated = len(folders.files(video / "annot", ".pts"))
+    total, fps = videos.count(video / "vid.avi", expected=annotated)
+    if annotated != total:
+        raise UserError(f"{video / 'annot'} should hold {total} .pts files, found {annotated}: copy it again")
+    return total, fps
 
 
-def _read(chosen: Iterable[tuple[Path, int]], length: int) -> Iterator[list[np.ndarray]]:
-    """`length` RGB frames from each (video, start); the starts of a video follow one another.
-
-    Frames between are decoded, too: jumps in a video are not exact to the frame in every codec.
-    """
-    video, capture, at = None, None, 0
-    for wanted, start in chosen:
-        if wanted != video:
-            video, capture, at = wanted, cv2.VideoCapture(str(wanted / "vid.avi")), 0
-        good = all(capture.grab() for _ in range(start - at))
-        frames = []
-        for _ in range(length):
-            good, frame = capture.read() if good else (False, None)
-            if not good:
-                raise UserError(
-                    f"{video / 'vid.avi'} cannot be decoded up to frame {start + length}: copy this video again"
-                )
-            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-        at = start + length
-        yield frames
-
-
-def _folder(root: Path) -> Path:
-    root = Path(root)
-    for folder in (*(root / name for name in FOLDERS), root):
-        if folder.is_dir() and _videos_of(folder):
-            return folder
-    raise UserError(
-        f"{root} should hold 300vw/ID/vid.avi with ID/annot/000001.pts, but does not: "
-        "unpack the dataset there in its official layout"
+def _videos(root: Path) -> list[Path]:
+    """The videos' folders; UserError if there is none."""
+    return _videos_in(
+        folders.dataset_folder(
+            root,
+            FOLDERS,
+            holds=lambda folder: bool(_videos_in(folder)),
+            layout="300vw/ID/vid.avi with ID/annot/000001.pts",
+        )
     )
 
 
-def _videos(folder: Path) -> list[Path]:
-    videos = _videos_of(folder)
-    for video in videos:
-        if not (video / "vid.avi").is_file():
-            raise UserError(f"{video} should hold vid.avi, but does not: copy this video again")
-    return videos
-
-
-def _videos_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if (path / "annot").is_dir() or (path / "vid.avi").is_file())
+def _videos_in(folder: Path) -> list[Path]:
+    inner = folders.subfolders(folder)
+    return [path for path in inner if (path / "annot").is_dir() or (path / "vid.avi").is_file()]

@@ -82,5 +82,5 @@ def test_check_knows_official_folders_and_misses_transcripts(root):
     grid(root / "GRID")
     assert [line.split()[0].rstrip(":") for line in study.check_data(root)] == ["lrs2"] * 3 + ["lrs3"] * 2 + ["grid"]
     write_clip(root / "talkingfaces/video/a.mp4")
-    with pytest.raises(UserError, match="every clip should have its transcript"):
+    with pytest.raises(UserError, match="should hold the clips' transcripts"):
         study.check_data(root)

@@ -118,12 +118,77 @@ def test_a_file_with_other_fields_is_named(root):
 
 def test_a_missing_mask_is_named(root):
     cofw.mask_path(root / "cofw", "train", 1).unlink()
-    with pytest.raises(UserError, match=r"masks.train.0001\.png is missing"):
+    with pytest.raises(UserError, match=r"masks.train.0002\.png is missing"):
         cofw.load(root, "train")
 
 
 def test_a_mask_of_another_size_is_named(root):
     Image.fromarray(np.zeros((HEIGHT, WIDTH + 1), np.uint8)).save(cofw.mask_path(root / "cofw", "test", 1))
     for read in (lambda: cofw.load(root, "test"), lambda: cofw.check(root)):
-        with pytest.raises(UserError, match=r"0001\.png should have the size of its picture, 40×30, but is 41×30"):
+        with pytest.raises(UserError, match=r"0002\.png should have the size of its picture, 40×30, but is 41×30"):
             read()
+
+
+def test_masks_count_from_one_and_from_zero_where_there_is_a_zero(root):
+    from_one = cofw.load(root, "test", size=20)
+    masks = root / "cofw/masks/test"
+    assert sorted(path.name for path in masks.iterdir()) == ["0001.png", "0002.png"]
+    for number in (1, 2):
+        (masks / f"{number:04d}.png").rename(masks / f"{number - 1:04d}.png")
+    from_zero = cofw.load(root, "test", size=20)
+    np.testing.assert_array_equal(from_one.labels, from_zero.labels)
+    assert (from_one.names, from_zero.names) == (("test/0001", "test/0002"), ("test/0000", "test/0001"))
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda mask, path: Image.fromarray(mask // 255).save(path),
+        lambda mask, path: Image.fromarray(mask.astype(np.uint16) * 257).save(path),
+        lambda mask, path: Image.fromarray(mask > 0).save(path),
+    ],
+)
+def test_masks_of_other_kinds_are_the_same(root, save):
+    expected = cofw.load(root, "test", size=20).labels
+    for i in range(2):
+        path = cofw.mask_path(root / "cofw", "test", i)
+        save(np.array(Image.open(path)), path)
+    np.testing.assert_array_equal(cofw.load(root, "test", size=20).labels, expected)
+
+
+def spoil_boxes(file):
+    del file["bboxesT"]
+    file["bboxesT"] = np.zeros((4, 3))
+
+
+def spoil_references(file):
+    del file["IsT"]
+    file["IsT"] = np.zeros((1, 2), np.uint8)
+
+
+def link_to_another_file(file):
+    with h5py.File(Path(file.filename).with_name("other.mat"), "w") as other:
+        other["bboxesT"] = np.ones((4, 2))
+    del file["bboxesT"]
+    file["bboxesT"] = h5py.ExternalLink("other.mat", "bboxesT")
+
+
+def store_outside(file):
+    secret = Path(file.filename).with_name("secret")
+    secret.write_bytes(bytes(HEIGHT * WIDTH))
+    del file["#refs#/0"]
+    image = file.create_dataset("#refs#/0", (WIDTH, HEIGHT), np.uint8, external=[(str(secret), 0, h5py.h5f.UNLIMITED)])
+    file["IsT"][0, 0] = image.ref
+
+
+def claim_much(file):
+    image = file.create_dataset("#refs#/large", (3, 10**6, 10**6), np.uint8, chunks=(1, 1000, 1000))
+    file["IsT"][0, 0] = image.ref
+
+
+@pytest.mark.parametrize("spoil", [spoil_boxes, spoil_references, link_to_another_file, store_outside, claim_much])
+def test_a_file_that_is_poisoned_is_one_sentence(root, spoil):
+    with h5py.File(root / "cofw" / cofw.FILES["test"], "r+") as file:
+        spoil(file)
+    with pytest.raises(UserError, match=r"COFW_test_color\.mat"):
+        cofw.load(root, "test", size=20)

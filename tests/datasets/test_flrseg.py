@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from reprolib.datasets import flrseg
+from reprolib.datasets.folders import DatasetMissing
 from reprolib.datasets.mouths import split_by_speaker
 from reprolib.errors import UserError
 
@@ -128,7 +129,7 @@ def test_a_mask_without_a_picture_is_named(tmp_path):
 
 def test_pictures_without_masks_are_no_dataset(tmp_path):
     put_picture(tmp_path / "images/a_1.png")
-    with pytest.raises(UserError, match="has 1 pictures and no mask"):
+    with pytest.raises(UserError, match="should hold flrseg/ with images/ and masks/"):
         flrseg.load(tmp_path)
 
 
@@ -157,7 +158,7 @@ def test_a_mask_of_colours_is_named(tmp_path):
     colours[..., 0] = 90
     (tmp_path / "masks").mkdir()
     Image.fromarray(colours).save(tmp_path / "masks/a_1.png")
-    with pytest.raises(UserError, match="one class number a pixel, but holds colours"):
+    with pytest.raises(UserError, match="one class number per pixel, but holds colours"):
         flrseg.load(tmp_path)
 
 
@@ -167,3 +168,19 @@ def test_an_unreadable_mask_is_named(tmp_path):
     (tmp_path / "masks/a_1.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"a_1\.png cannot be read as an image"):
         flrseg.load(tmp_path)
+
+
+def test_clutter_is_neither_picture_nor_mask(tmp_path):
+    put_picture(tmp_path / "flrseg/images/a_1.png")
+    put_mask(tmp_path / "flrseg/masks/a_1.png")
+    for name in ("masks/._a_1.png", "masks/.ipynb_checkpoints/a_1-checkpoint.png", "__MACOSX/masks/b_1.png"):
+        (tmp_path / "flrseg" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "flrseg" / name).write_bytes(b"x")
+    assert flrseg.load(tmp_path).names == flrseg.load(tmp_path / "flrseg").names == ("a_1",)
+
+
+def test_another_dataset_beside_it_is_not_taken_for_it(tmp_path):
+    put_picture(tmp_path / "celebamask/images/a_1.png")
+    put_mask(tmp_path / "celebamask/masks/a_1.png")
+    with pytest.raises(DatasetMissing):
+        flrseg.check(tmp_path)

@@ -52,18 +52,89 @@ def test_check_says_what_is_there(root):
     assert grid.check(root) == ["grid: 2 clips, 2 speakers, 1 different sentences (2 decoded, 4–4 frames)"]
 
 
-def test_what_is_missing_or_malformed_is_one_sentence(root):
-    with pytest.raises(UserError, match=r"swiz3n\.mpg should have its swiz3n\.align, but it is missing"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"swiz3n\.mpg should have its swiz3n\.align, but it is missing"),
+        (b"0 1000 sil\n", "should hold the words of its clip, but holds none"),
+        (b"0 1000\n", "should hold lines “start end word”, found '0 1000'"),
+        (b"0 23750 sil\n23750 29500 caf\xe9\n", "should be text in UTF-8, but its byte 27 is not"),
+        (b"<!doctype html><title>Sign in</title>", "is a web page"),
+    ],
+)
+def test_a_clip_with_a_damaged_alignment_is_left_out(root, content, message):
+    if content is not None:
+        align = root / "grid/s20/align/swiz3n.align"
+        align.parent.mkdir()
+        align.write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            grid.read_align(align)
+    with pytest.warns(UserWarning, match=f"1 of 2 clips of grid are damaged and left out: .*{message}"):
+        assert grid.load(root, size=32, progress=False).names == ("s1/bbaf2n",)
+    assert "1 of 2 clips of grid are damaged" in grid.check(root)[1]
+
+
+def test_empty_and_undecodable_clips_are_left_out_while_they_are_few(root):
+    folder = root / "grid/s1"
+    for i, content in enumerate((b"", b"\0\0\1\xba" + b"\xff" * 3000, b"<html></html>", b"no video", bytes(3000))):
+        (folder / f"lwbs{i + 1}a.mpg").write_bytes(content)
+        write(root / f"grid/alignments/s1/lwbs{i + 1}a.align", ALIGN)
+    write(root / "grid/s20/align/swiz3n.align", ALIGN)
+    with pytest.warns(UserWarning, match="5 of 7 clips of grid are damaged and left out: "):
+        assert len(grid.load(root, size=32, progress=False)) == 2
+    for i in (6, 7):
+        (folder / f"lwbs{i}a.mpg").write_bytes(b"")
+        write(root / f"grid/alignments/s1/lwbs{i}a.align", ALIGN)
+    with pytest.raises(UserError, match="6 or more of 9 clips of grid are damaged, more than the 5"):
         grid.load(root, size=32, progress=False)
-    align = root / "grid/s20/align/swiz3n.align"
-    write(align, "0 1000 sil\n")
-    with pytest.raises(UserError, match="should hold the words of its clip, but holds none"):
-        grid.load(root, size=32, progress=False)
-    write(align, "0 1000\n")
-    with pytest.raises(UserError, match="should hold lines “start end word”, found '0 1000'"):
-        grid.load(root, size=32, progress=False)
+
+
+@pytest.mark.parametrize("people", [("s1", "s2"), ("S1", "S2"), ("speaker01", "speaker02"), ("anna", "bert")])
+def test_two_people_who_say_the_same_stay_apart(tmp_path, monkeypatch, people):
+    """Names, sizes and sentences are equal; GRID's clips have a constant bit rate."""
+    stub_dlib(monkeypatch, tmp_path / "cache")
+    for person, grey in zip(people, (50, 150), strict=True):
+        write_clip(tmp_path / f"grid/{person}/bbaf2n.mpg", grey=grey)
+        write(tmp_path / f"grid/alignments/{person}/bbaf2n.align", ALIGN)
+    paths = sorted((tmp_path / "grid").rglob("*.mpg"))
+    size = max(path.stat().st_size for path in paths)
+    for path in paths:
+        path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+    clips = grid.load(tmp_path, size=32, progress=False)
+    assert clips.names == tuple(f"{person}/bbaf2n" for person in people)
+    assert len(set(clips.speakers)) == 2
+    assert len(list((tmp_path / "cache").rglob("*.npz"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("video", "align"),
+    [
+        ("s1/{}.mpg", "s1/{}.align"),
+        ("s1/video/mpg_6000/{}.mpg", "s1/align/{}.align"),
+        ("s1/{}.mp4", "s1/align/{}.align"),
+        ("video/s1/{}.MPG", "alignments/s1/{}.align"),
+        ("s1/{}.mpg", "align/s1/{}.ALIGN"),
+    ],
+)
+def test_the_usual_layouts_are_read_from_the_folder_and_from_its_parent(tmp_path, video, align):
+    write_clip(tmp_path / "GRID" / video.format("bbaf2n"))
+    write(tmp_path / "GRID" / align.format("bbaf2n"), ALIGN)
+    for name in ("._bbaf2n.mpg", ".DS_Store", "._bbaf2n.align"):
+        (tmp_path / "GRID" / video).with_name(name).write_bytes(b"x")
+    for root in (tmp_path, tmp_path / "GRID"):
+        [one] = grid.utterances(root)
+        assert (one.text, one.speaker, one.name) == ("BIN BLUE AT F TWO NOW", "s1", "s1/bbaf2n")
+
+
+def test_one_clip_in_two_resolutions_counts_once(root):
+    write_clip(root / "grid/s1/video/mpg_6000/bbaf2n.mpg")
+    write(root / "grid/s20/align/swiz3n.align", ALIGN)
+    assert grid.check(root)[0].startswith("grid: 2 clips, 2 speakers")
+
+
+def test_a_folder_without_clips_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match="should hold grid/sN/NAME"):
-        grid.load(root / "nothing", size=32)
+        grid.load(tmp_path, size=32)
 
 
 @pytest.mark.parametrize("name", ["bbaf2", "bbaf2nn", "xbaf2n", "bbaw2n", "clip"])

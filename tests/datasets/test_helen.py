@@ -138,8 +138,26 @@ def test_a_corrupt_picture_is_named(root):
 def test_a_missing_list_is_named(root):
     path = root / helen.FOLDER / "exemplars.txt"
     path.unlink()
-    assert message(root) == (
-        f"{path} should list the train faces but cannot be read: copy it again from the original dataset"
+    assert message(root) == f"{path} is missing: copy it from the original dataset"
+
+
+@pytest.mark.parametrize(
+    ("content", "start"),
+    [
+        (b"1 , caf\xe9\n", "should be text in UTF-8"),
+        (b"<!DOCTYPE html>\n<html>", "should be a text file of the dataset, but is a web page"),
+        (b"1 , ../../etc/passwd\n", "should name files of its dataset, but names '../../etc/passwd'"),
+    ],
+)
+def test_a_list_that_is_none_is_named_itself(root, content, start):
+    path = root / helen.FOLDER / "exemplars.txt"
+    path.write_bytes(content)
+    assert message(root).startswith(f"{path} {start}")
+
+
+def test_the_folder_itself_is_taken(root):
+    np.testing.assert_array_equal(
+        helen.load(root / helen.FOLDER, "test", frame=64).images, helen.load(root, "test", frame=64).images
     )
 
 

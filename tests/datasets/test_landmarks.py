@@ -46,7 +46,54 @@ def test_the_cache_answers_for_the_same_pixels_only(counted, tmp_path):
 def test_the_cache_holds_numbers_and_no_pictures(counted, tmp_path):
     landmarks.detect_many(np.zeros((3, 8, 8, 3), np.uint8), cache=tmp_path, progress=False)
     (stored,) = tmp_path.iterdir()
-    assert stored.stat().st_size == 3 * 68 * 2 * 4
+    with np.load(stored) as arrays:
+        assert {name: arrays[name].shape for name in arrays.files} == {"landmarks": (3, 68, 2)}
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda c: c[:-40], lambda c: b"", lambda c: b"x" * len(c), lambda c: c[:60] + c[90:]]
+)
+def test_a_damaged_file_of_the_cache_is_made_again(counted, tmp_path, spoil):
+    images = np.full((1, 8, 8, 3), 200, np.uint8)
+    first = landmarks.detect_many(images, cache=tmp_path, progress=False)
+    (stored,) = tmp_path.iterdir()
+    stored.write_bytes(spoil(stored.read_bytes()))
+    np.testing.assert_array_equal(landmarks.detect_many(images, cache=tmp_path, progress=False), first)
+    assert len(counted) == 2
+    landmarks.detect_many(images, cache=tmp_path, progress=False)
+    assert len(counted) == 2
+
+
+def test_a_file_of_the_cache_runs_no_code(tmp_path):
+    class Poison:
+        def __reduce__(self):
+            return (tmp_path / "ran").touch, ()
+
+    np.savez(tmp_path / "key.npz", landmarks=np.array([Poison()], dtype=object))
+    (tmp_path / "ran").unlink(missing_ok=True)
+    found = landmarks.remembered(tmp_path, "key", lambda: {"landmarks": np.ones(3)})
+    np.testing.assert_array_equal(found["landmarks"], np.ones(3))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_full_disk_loses_the_cache_and_not_the_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        landmarks.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    with pytest.warns(UserWarning, match="No space left on device"):
+        found = landmarks.remembered(tmp_path, "key", lambda: {"landmarks": np.ones(3)})
+    np.testing.assert_array_equal(found["landmarks"], np.ones(3))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_key_depends_on_bytes_and_never_on_names(tmp_path):
+    for folder, content in (("s1", b"one"), ("s2", b"two"), ("copy", b"one")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "bbaf2n.mpg").write_bytes(content)
+    keys = [landmarks.hash_of("v1", tmp_path / folder / "bbaf2n.mpg") for folder in ("s1", "s2", "copy")]
+    assert keys[0] != keys[1]
+    assert keys[0] == keys[2]
+    assert landmarks.hash_of("a", "bc") != landmarks.hash_of("ab", "c")
 
 
 def test_without_dlib_the_error_says_what_to_install(monkeypatch):

@@ -2,6 +2,7 @@ import pytest
 from speech_clips import stub_dlib, write, write_clip
 
 from reprolib.datasets import lrs3
+from reprolib.datasets.folders import DatasetMissing
 from reprolib.errors import UserError
 
 FACES = "\nFRAME \tX \tY \tW \tH\n000000\t0.4\t0.2\t0.2\t0.3\n"
@@ -49,4 +50,23 @@ def test_what_is_missing_is_one_sentence(root):
     with pytest.raises(UserError, match=r"00001\.txt is missing"):
         load(root, "test")
     with pytest.raises(UserError, match="should hold lrs3/trainval"):
-        load(root / "nothing")
+        load(root / "lrs3/test/qq")
+
+
+def test_a_damaged_transcript_leaves_its_clip_out_and_clutter_is_no_clip(root):
+    (root / "lrs3/trainval/xyz/50001.txt").write_bytes("Text:  AT THE CAF\u00c9\n".encode("latin-1"))
+    for name in ("._50001.mp4", ".ipynb_checkpoints/50001.mp4"):
+        (root / "lrs3/trainval/xyz" / name).parent.mkdir(exist_ok=True)
+        (root / "lrs3/trainval/xyz" / name).write_bytes(b"x")
+    (root / "lrs3/trainval/.ipynb_checkpoints").mkdir()
+    with pytest.warns(UserWarning, match=r"1 of 2 clips of lrs3 trainval are damaged and left out: .*xyz.50001\.txt"):
+        assert load(root).names == ("trainval/aB_c/50001",)
+    assert lrs3.check(root / "lrs3") == lrs3.check(root)
+
+
+def test_lrs2_is_not_taken_for_it(tmp_path):
+    for name in ("lrs2/main/1/1.mp4", "lrs2/pretrain/1/1.mp4", "lrs2/train.txt"):
+        write(tmp_path / name, "x")
+    for root in (tmp_path, tmp_path / "lrs2"):
+        with pytest.raises(DatasetMissing):
+            lrs3.check(root)

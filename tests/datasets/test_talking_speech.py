@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 from speech_clips import stub_dlib, write, write_clip
 
@@ -40,14 +42,30 @@ def test_check_counts_the_corpus(root):
     ]
 
 
-def test_what_is_missing_or_malformed_is_one_sentence(root):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"word\n\n", "should hold a transcript below “word”, but it is empty"),
+        ("قال\n".encode(), "should begin with the line “word”"),
+        ("word\nقال\n".encode("cp1256"), "should be text in UTF-8"),
+        (b"<html>Log in</html>", "is a web page"),
+        (None, r"b\.csv is missing"),
+    ],
+)
+def test_a_damaged_transcript_leaves_its_clip_out(root, content, message):
     text = root / "talkingfaces/text/b.csv"
-    text.write_text("word\n\n")
-    with pytest.raises(UserError, match="should hold a transcript below “word”, but it is empty"):
-        talking_speech.load(root, size=32)
-    text.write_text("قال\n", encoding="utf-8")
-    with pytest.raises(UserError, match="should begin with the line “word”"):
-        talking_speech.load(root, size=32)
     text.unlink()
-    with pytest.raises(UserError, match=r"b\.csv is missing"):
-        talking_speech.load(root, size=32)
+    if content is not None:
+        text.write_bytes(content)
+    with pytest.warns(UserWarning, match=rf"1 of 3 clips of talkingfaces are damaged and left out: .*b\.csv.*{message}"
+                      if content is not None else message):  # fmt: skip
+        assert talking_speech.load(root, size=32, progress=False).names == ("a", "c")
+    assert "1 of 3 clips of talkingfaces are damaged" in talking_speech.check(root)[-1]
+    with pytest.raises(UserError, match=message):
+        talking_speech.read_text(text)
+
+
+def test_a_folder_without_transcripts_is_one_sentence(root):
+    shutil.rmtree(root / "talkingfaces/text")
+    with pytest.raises(UserError, match=r"text should hold the clips' transcripts ID\.csv, but is missing"):
+        talking_speech.check(root)

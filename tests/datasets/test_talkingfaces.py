@@ -47,7 +47,7 @@ def test_clips_without_a_face_are_passed_over(root):
 
 
 def test_more_faces_than_there_are_is_an_error(root):
-    with pytest.raises(UserError, match=r"6 unlabelled faces are asked for, but only 5 of 6 clips show a face"):
+    with pytest.raises(UserError, match=r"6 faces are asked for, but only 5 of 6 clips show a face"):
         talkingfaces.unlabelled_faces(root, count=6, size=32, progress=False)
 
 
@@ -73,8 +73,24 @@ def test_the_second_call_detects_nothing_and_gives_the_same_faces(root, monkeypa
 
 def test_the_cache_holds_no_pictures(root):
     talkingfaces.unlabelled_faces(root, count=3, size=32, progress=False)
-    (kept,) = (root / "cache/talkingfaces").iterdir()
-    assert kept.suffix == ".json"
+    for kept in (root / "cache/talkingfaces").iterdir():
+        with np.load(kept) as arrays:
+            assert arrays.files == ["landmarks"]
+
+
+def test_another_clip_of_the_same_name_and_size_has_its_own_landmarks(root, monkeypatch, face_points):
+    """A copy in another folder, at another resolution or of another person: the name says nothing."""
+    first = talkingfaces.unlabelled_faces(root, count=5, size=32, progress=False)
+    folder = root / "talkingfaces/video"
+    (folder / "clip0.mp4").rename(folder / "other.mp4")
+    (folder / "clip2.mp4").rename(folder / "clip0.mp4")
+    (folder / "other.mp4").rename(folder / "clip2.mp4")
+    seen = []
+    monkeypatch.setattr(landmarks, "detect", lambda frame: seen.append(frame) or face_points)
+    second = talkingfaces.unlabelled_faces(root, count=5, size=32, progress=False)
+    assert len(seen) == 2  # both are looked at anew where the drawn frames differ, and none is mixed up
+    at = [[names.index(name) for name in ("clip0", "clip2")] for names in (first[2], second[2])]
+    np.testing.assert_array_equal(first[0][at[0]].mean((1, 2, 3)), second[0][at[1]][::-1].mean((1, 2, 3)))
 
 
 def test_framing_puts_the_landmarks_where_fasseg_has_them(face_points):
@@ -87,7 +103,7 @@ def test_framing_puts_the_landmarks_where_fasseg_has_them(face_points):
 def test_an_unreadable_clip_is_named(root):
     for i in range(6):
         (root / f"talkingfaces/video/clip{i}.mp4").write_bytes(b"no video")
-    with pytest.raises(UserError, match=r"clip\d\.mp4 cannot be decoded"):
+    with pytest.raises(UserError, match=r"all 6 clips of talkingfaces are damaged; the first: .*clip\d\.mp4 should"):
         talkingfaces.unlabelled_faces(root, count=3, size=32, progress=False)
 
 
@@ -96,8 +112,23 @@ def test_a_missing_folder_is_named(tmp_path):
         talkingfaces.unlabelled_faces(tmp_path, count=1, size=32, progress=False)
 
 
-def test_check_counts_clips_and_finds_an_empty_one(root):
+def test_check_counts_clips_and_names_an_empty_one(root):
     assert talkingfaces.check(root) == ["talkingfaces: 6 clips, 64×64 pixels (6 decoded)"]
     (root / "talkingfaces/video/clip4.mp4").write_bytes(b"")
-    with pytest.raises(UserError, match=r"clip4\.mp4 is empty"):
-        talkingfaces.check(root)
+    first, second = talkingfaces.check(root)
+    assert first == "talkingfaces: 6 clips, 64×64 pixels (5 decoded)"
+    assert second.startswith("1 of 6 clips of talkingfaces are damaged and left out: ")
+    assert "clip4.mp4 is empty" in second
+
+
+def test_a_damaged_clip_is_passed_over_with_a_warning(root):
+    (root / "talkingfaces/video/clip4.mp4").write_bytes(b"no video")
+    with pytest.warns(UserWarning, match="1 of 6 clips of talkingfaces are damaged and left out"):
+        _, _, names = talkingfaces.unlabelled_faces(root, count=4, size=32, progress=False)
+    assert sorted(names) == ["clip0", "clip2", "clip3", "clip5"]
+
+
+def test_clutter_is_no_clip_and_the_folder_itself_is_taken(root):
+    for name in ("._clip0.mp4", ".hidden.mp4"):
+        (root / "talkingfaces/video" / name).write_bytes(b"x")
+    assert talkingfaces.check(root / "talkingfaces") == ["talkingfaces: 6 clips, 64×64 pixels (6 decoded)"]
