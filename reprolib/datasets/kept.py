@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,13 @@ def kept(kind: str, settings: tuple, make: Callable[[], Mapping[str, np.ndarray]
 
 
 def content(files: Iterable[Path]) -> str:
-    """A hash of the names and bytes of files, in the given order."""
+    """A hash of the names and bytes of files, in the given order; files that have not changed are read once."""
+    return _content(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+@lru_cache(maxsize=64)
+def _content(files: tuple[tuple[Path, int, int], ...]) -> str:
     found = hashlib.sha256()
-    for path in files:
-        data = path.read_bytes()
-        found.update(f"{path.parent.name}/{path.name}:{len(data)}:".encode() + data)
+    for path, size, _ in files:
+        found.update(f"{path.parent.name}/{path.name}:{size}:".encode() + path.read_bytes())
     return found.hexdigest()[:16]

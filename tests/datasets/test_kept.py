@@ -45,5 +45,5 @@ def test_content_depends_on_names_bytes_and_order(tmp_path):
     b.write_bytes(b"2")
     first = content([a, b])
     assert first == content([a, b]) != content([b, a])
-    b.write_bytes(b"3")
+    b.write_bytes(b"33")
     assert content([a, b]) != first
