@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +25,9 @@ def kept(kind: str, settings: tuple, make: Callable[[], Mapping[str, np.ndarray]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():
-            unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix="unfinished-"))
+            unfinished = folder.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+            unfinished.mkdir()
             try:
                 for name, array in make().items():
                     np.save(unfinished / f"{name}.npy", array, allow_pickle=False)

@@ -39,6 +39,15 @@ def test_a_failure_leaves_nothing_behind(tmp_path):
     assert [path.suffix for path in (tmp_path / "cache/kind").iterdir()] == [".lock"]
 
 
+def test_what_a_killed_process_left_is_replaced(tmp_path):
+    kept("kind", (), lambda: {"a": np.zeros(1)})
+    finished = next(path for path in (tmp_path / "cache/kind").iterdir() if path.is_dir())
+    finished.rename(finished.with_suffix(".unfinished"))
+    found = kept("kind", (), lambda: {"b": np.ones(1)})
+    assert list(found) == ["b"]
+    assert not finished.with_suffix(".unfinished").exists()
+
+
 def test_content_depends_on_names_bytes_and_order(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     a.write_bytes(b"1")
