@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -318,3 +322,20 @@ def test_prediction_leaves_the_network_in_the_mode_it_was_in():
 
 def test_speed_is_a_positive_number_of_images_a_second():
     assert images_per_second(network(), faces()["images"], repeats=3) > 0
+
+
+def test_two_devices_learn_what_one_learns(tmp_path):
+    script = Path(__file__).with_name("ddp_training.py")
+    for devices in (1, 2):
+        command = [sys.executable, str(script), str(devices), str(tmp_path / f"of{devices}")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=script.parent.parent)
+        assert done.returncode == 0, done.stderr
+    one, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("of1-0", "of2-0", "of2-1"))
+    assert (one["world"], first["world"], second["world"]) == (1, 2, 2)
+    assert (one["validated"], first["validated"], second["validated"]) == (4, 4, 0)
+    assert one["best"] == first["best"] == second["best"] == 2
+    for found in (first, second):
+        assert found["curves"]["loss"] == pytest.approx(one["curves"]["loss"], rel=1e-5)
+        assert found["curves"]["validation"] == one["curves"]["validation"]
+        for name, value in one["weights"].items():
+            torch.testing.assert_close(found["weights"][name], value, rtol=1e-4, atol=1e-6)
