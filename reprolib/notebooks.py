@@ -171,8 +171,9 @@ def _with_values(source: str, parameters: Mapping[str, object]) -> str:
     text = source.encode()  # ast counts columns in bytes
     starts = [0, *(index + 1 for index, byte in enumerate(text) if byte == ord("\n"))]
     for statement in reversed(ast.parse(source).body):
+        assert isinstance(statement, (ast.Assign, ast.AnnAssign))  # `declared_parameters` has read the cell
         target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
-        if target.id in parameters:
+        if isinstance(target, ast.Name) and target.id in parameters:
             old = statement.value
             begin = starts[old.lineno - 1] + old.col_offset
             end = starts[old.end_lineno - 1] + old.end_col_offset

@@ -202,7 +202,7 @@ def check_notebook(name: str) -> None:
     if shell is None:
         return
     declared = declared_parameters((paths.NOTEBOOKS / f"{name}.py").read_text(encoding="utf-8"))
-    history = shell.history_manager.input_hist_parsed
+    history = shell.user_ns["In"]
     cells = [_assigned(cell) for cell in history]
     # A second "run all" in the same kernel finds the whole first run in the history: the last parameters cell counts,
     # and the first cell after it that is the calling one. Only the parameters cell has annotations.
@@ -225,7 +225,7 @@ def _assigned(cell: str) -> dict[str, bool]:
         statements = ast.parse(cell).body
     except SyntaxError:
         return {}
-    names = {}
+    names: dict[str, bool] = {}
     for statement in statements:
         if isinstance(statement, ast.Assign):
             parts = [part for target in statement.targets for part in ast.walk(target)]

@@ -53,8 +53,8 @@ def run(
     UserError before training where the device, the data root or a writable results folder is missing.
     """
     trials = list(trials)
-    done = {trial.key: store.get(trial) for trial in trials}
-    missing = list({trial.key: trial for trial in trials if done[trial.key] is None}.values())
+    done = {trial.key: record for trial in trials if (record := store.get(trial))}
+    missing = list({trial.key: trial for trial in trials if trial.key not in done}.values())
     if missing:
         if executor is None:  # elsewhere the device is that of the worker
             context = dataclasses.replace(context, device=resolve_device(context.device))
@@ -101,7 +101,7 @@ def _check_data_root(trials: Sequence[Trial], data_root: Path | None) -> None:
             f"Data {wanted[0]!r} need the folder that holds them, but none was given; "
             "set data_root (on the command line: --data-root)."
         )
-    if wanted and not Path(data_root).is_dir():
+    if data_root is not None and wanted and not data_root.is_dir():
         raise UserError(
             f"The data root {data_root} is not a folder; "
             "set data_root (on the command line: --data-root) to the folder with the data."

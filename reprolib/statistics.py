@@ -251,7 +251,9 @@ def _resampled_means(scores: np.ndarray, members: np.ndarray, counts: np.ndarray
     return np.tensordot(counts, sums, axes=(1, 1)) / items
 
 
-def _combine(seed: ArrayLike, unit: ArrayLike, interaction: ArrayLike, seeds: int, units: int):
+def _combine(
+    seed: ArrayLike, unit: ArrayLike, interaction: ArrayLike, seeds: int, units: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Standard error and degrees of freedom from the variance parts of a mean difference; arrays of one shape.
 
     seed: σ²_seed/S + σ²_interaction/(S·U), as the spread over seeds estimates it. unit: σ²_unit/U + σ²_interaction/

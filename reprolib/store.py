@@ -124,6 +124,12 @@ class RunStore:
         )  # fmt: skip
 
 
+def checkpoint_path(results: Path, study: str, spec: Mapping[str, Any]) -> Path:
+    """The file of a stage that several trials share, named by a hash of everything that it depends on."""
+    key = hashlib.sha256(json.dumps(dict(spec), sort_keys=True).encode()).hexdigest()[:16]
+    return results / "checkpoints" / study / f"{key}.pt"
+
+
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -147,7 +153,7 @@ def _finite(name: str, value: Any) -> float:
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes them for allow_pickle
     return buffer.getvalue()
 
 
