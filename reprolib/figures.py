@@ -1,11 +1,14 @@
 """Every plot of the book, in one style: opaque white ground, colours that colour-blind readers tell apart."""
 
+from __future__ import annotations
+
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -20,6 +23,15 @@ from torch import nn
 
 from reprolib.architecture import stages
 from reprolib.report import Claim
+
+if TYPE_CHECKING:
+    from reprolib.results import Results
+    from reprolib.study import Judged, Study
+
+try:
+    plt.switch_backend(mpl.get_backend())
+except ImportError:  # a window system that is configured but not there must not stop figures for files
+    plt.switch_backend("agg")
 
 # Chosen so that any two stay ≥ 16 apart in CIELAB, also as seen with protanopia, deuteranopia and tritanopia.
 # Face blue, occlusion green and background black as in masi2020, Figure 1.
@@ -352,3 +364,45 @@ def _rendered(figure: Figure, *, palette: bool = False, **how) -> bytes:
     small.putpalette(colours.getpalette())
     small.save(smaller, "png", optimize=True)
     return smaller.getvalue()
+
+
+def headline(study: Study, judged: Sequence[Judged], results: Results) -> Figure:
+    """Primary claims as shares of the error that the reference row leaves: the paper's effects beside ours.
+
+    One line per claim, the claimed direction to the right; a colour for each data source. Effects that are not judged
+    are hollow. Shares beyond ±100 % are drawn at the edge, with an arrow.
+    """
+    claims = list({j.claim.id: j.claim for j in judged}.values())
+    sources = list(dict.fromkeys(j.data for j in judged))
+    with style():
+        figure, ax = plt.subplots(figsize=(8.2, 1.2 + 0.5 * len(claims)))
+        ax.axvline(0, color="#444444", linewidth=1)
+        diamond = {"marker": "D", "linestyle": "", "color": "black", "markerfacecolor": "white", "markersize": 6}
+        for y, claim in enumerate(claims):
+            if claim.published_effect:
+                error = study.scores[claim.score].error(claim.published_b)
+                ax.plot(min(abs(100 * claim.published_effect / error), 100), y - 0.28, **diamond, zorder=3)
+        for j in judged:
+            reference = results.level_of(results.parameters_of(j), j.claim.b, j.claim.score)
+            if j.effect is None or reference is None:
+                continue
+            sign = j.claim.direction
+            scale = 100 * sign / study.scores[j.claim.score].error(reference)
+            y = [c.id for c in claims].index(j.claim.id) + 0.2 * sources.index(j.data) - 0.05
+            colour, is_judged = DATA_COLOURS[j.data], j.verdict != "not tested"
+            ends = np.clip(np.array([j.effect.low, j.effect.high]) * scale, -100, 100)
+            if np.isfinite(ends).all():
+                width = 2.5 if is_judged else 1
+                ax.plot(ends, [y, y], color=colour, linewidth=width, linestyle="-" if is_judged else ":")
+            marker = {"markerfacecolor": colour if is_judged else "white", "markersize": 6}
+            ax.plot(np.clip(j.effect.point * scale, -100, 100), y, "o", color=colour, **marker)
+        ax.plot([], [], label="paper", **diamond)
+        for data in sources:
+            ax.plot([], [], "o-", color=DATA_COLOURS[data], linewidth=2.5, label=f"ours, {data} data")
+        ax.set_yticks(range(len(claims)), [textwrap.fill(claim.statement, 52) for claim in claims])
+        ax.set(xlim=(-108, 108), ylim=(len(claims) - 0.4, -0.7))
+        ax.set_xlabel("share of the reference row's error that the claim removes or adds (%)")
+        ax.grid(axis="y", visible=False)
+        ax.tick_params(axis="y", labelsize=8)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4)
+    return figure

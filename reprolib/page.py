@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML, SVG, Image, display
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 
-from reprolib import figures, report
-from reprolib.parameters import DATA, StudyParameters
+from reprolib import figures, report, status, studies, tuning, verdicts
+from reprolib.parameters import DATA, PROFILES, StudyParameters
+from reprolib.results import Results
+from reprolib.runner import run
+from reprolib.statistics import Effect
 from reprolib.store import RunStore
+from reprolib.study import Judged, Study
 from reprolib.trial import Record
 
 EMBEDDED_WIDTH = 640  # pixels, about what a page shows; a page may have 2 MB in all
@@ -162,3 +170,296 @@ class StudyPage:
 def _each(plan: Mapping) -> list:
     """Every trial of a plan, once."""
     return list({trial.key: trial for trials in plan.values() for trial in trials}.values())
+
+
+# --- pages of studies on the shared core -------------------------------------------------------------
+
+FOUND = {  # what became of a claim, in words
+    verdicts.REPRODUCED: "We find the same",
+    verdicts.SMALLER: "We find it, but less than half as large",
+    verdicts.NOT_REPRODUCED: "We do not find it: an effect half as large as published is excluded",
+    verdicts.OPPOSITE: "We find the opposite",
+    verdicts.INCONCLUSIVE: "We cannot tell",
+    verdicts.NOT_TESTED: "Not tested",
+}
+ON = {"paper": "the paper's own data", "public": "other real data", "synthetic": "rendered data"}
+
+
+def open_study(study_id: str, *, train: bool = True, **parameters: Any) -> Page:
+    """What a notebook shows of a study: the trials that are missing are run first, unless `train` is False.
+
+    `parameters`: those of the notebook. UserError for one that the study does not have, as from the command line.
+    """
+    study = studies.load(study_id)
+    chosen = study.Parameters(**parameters)
+    store = studies.store_of(chosen)
+    trials = studies.needed(study, chosen) if train else []
+    ran = run(trials, study.execute, store, studies.context_of(chosen), workers=chosen.workers)
+    return Page(study, chosen, store, failed=[record for record in ran if record.failure])
+
+
+class Page:
+    """A page of one study: every source of data that has records, most trusted first; each record is read once."""
+
+    def __init__(
+        self, study: Study, parameters: StudyParameters, store: RunStore, *, failed: Sequence[Record] = ()
+    ) -> None:
+        self.study, self.parameters, self.store, self.failed = study, parameters, store, failed
+        self.results = Results(study, store)
+        profiles = ("smoke",) if parameters.profile == "smoke" else status.PROFILES
+        self.sources = self.results.sources(profiles) or [parameters]
+        self._judged = {p.data: self.results.judged(p) for p in self.sources}
+        self._drawn: dict[str, Mapping[str, Figure]] = {}
+
+    # --- what we found -------------------------------------------------------------------------------
+
+    def findings(self, *ids: str) -> None:
+        """The opening paragraph: what became of the named claims on the most trusted data that could test them."""
+        sentences = [self._sentence(id) for id in ids]
+        primary = [j for judged in self._judged.values() for j in judged if j.claim.primary]
+        best = {j.claim.id: j for j in reversed(primary) if j.verdict != verdicts.NOT_TESTED}
+        counts = Counter(j.verdict for j in best.values())
+        all_primary = [claim for claim in self.study.registered_claims if claim.primary]
+        told = ", ".join(f"{counts[v]} {v}" for v in verdicts.VERDICTS if counts[v])
+        sentences.append(
+            f"{len(best)} of {len(all_primary)} primary claims could be tested" + (f": {told}." if told else ".")
+        )
+        display(HTML(f'<p class="findings">{" ".join(sentences)}</p>'))
+
+    def headline(self) -> None:
+        """One figure: the primary claims, published effects beside ours with their intervals."""
+        judged = [j for of_source in self._judged.values() for j in of_source if j.claim.primary]
+        figure = figures.headline(self.study, judged, self.results)
+        alt = f"Primary claims of {self.study.ID}: published effects beside ours with 95 % intervals"
+        path = self._figures / f"headline-{self.parameters.profile}.svg"
+        show_figure(figure, path=path, watermark=self._smoke, alt=alt)
+        display(HTML(
+            "<p><em>Primary claims. Open diamonds: the paper. Filled circles: ours, with 95 % intervals over seeds and "
+            "people; hollow circles are not judged. The axis is the share of the reference row's error that the claim "
+            "removes, so that easier and harder data can be compared; the claimed direction is to the right.</em></p>"
+        ))  # fmt: skip
+
+    def answer(self, *ids: str) -> None:
+        """What became of the named claims and questions on each data source, a sentence each."""
+        lines = [line for id in ids for line in self._lines(id)]
+        display(HTML("<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"))
+
+    def _sentence(self, id: str) -> str:
+        """A claim on the most trusted data that could test it."""
+        found = [j for judged in self._judged.values() for j in judged if j.claim.id == id]
+        tested = [j for j in found if j.verdict != verdicts.NOT_TESTED]
+        if not found:
+            claim = next(c for c in self.study.registered_claims if c.id == id)
+            return f"{claim.statement} Not tested: nothing was run on the data that it needs."
+        return in_words(self.study, (tested or found)[0])
+
+    def _lines(self, id: str) -> list[str]:
+        claim = next(c for c in self.study.registered_claims if c.id == id)
+        if claim.kind != "question":
+            return [in_words(self.study, j) for judged in self._judged.values() for j in judged if j.claim.id == id]
+        lines = []
+        for p in self.sources:
+            effect = self.results.effect(p, claim)
+            if effect is not None:
+                unit = self.study.scores[claim.score].unit
+                lines.append(f"{claim.statement} {ON[p.data].capitalize()}: {effect_in_words(effect, unit)}.")
+        return lines or [f"{claim.statement} Not run."]
+
+    # --- tables and figures --------------------------------------------------------------------------
+
+    def table(self, place: str) -> None:
+        """One of the study's tables, ours beside the paper's; the most trusted data open, the others folded."""
+        [table] = [t for t in self.study.declared_tables if t.place == place]
+        shown = [p for p in self.sources if self.results.by_row(p, place)] or self.sources[:1]
+        for number, p in enumerate(shown):
+            made = self.results.table(p, table)
+            path = self.store.root / "tables" / f"{self.study.ID}-{_file(place)}-{p.data}-{p.profile}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made.to_csv(path)
+            notes = self.results.not_from_the_paper(place)
+            caption = f"{table.title}. {made_from(self._records(p, place))}"
+            if notes:
+                caption += " Not from the paper's text: " + "; ".join(notes) + "."
+            self._fold(report.to_html(made, caption) + self._remake(p, place), ON[p.data], folded=number > 0)
+
+    def figure(self, name: str, place: str, title: str, suffix: str = ".png") -> None:
+        """One of the study's figures, of the most trusted data that have it; the others are linked."""
+        for p in self.sources:
+            drawn = self._figures_of(p)
+            if name in drawn:
+                path = self._figures / f"{_file(name)}-{p.data}-{p.profile}{suffix}"
+                show_figure(drawn[name], path=path, watermark=self._smoke, alt=title)
+                told = f"{title} {made_from(self._records(p, place))}"
+                display(HTML(f"<p><em>{told}</em></p>{self._remake(p, place)}"))
+                return
+        display(HTML(f"<p><em>{title} Not done: no record of its rows.</em></p>"))
+
+    def drawing(self, figure: Figure, name: str, alt: str, suffix: str = ".png") -> None:
+        """A figure that is drawn from modules or formulas: no record stands behind it."""
+        show_figure(figure, path=self._figures / f"{name}{suffix}", watermark=False, alt=alt)
+
+    # --- how far it goes -----------------------------------------------------------------------------
+
+    def gates(self) -> None:
+        """Every row with its seeds, validation score beside the trivial one's, best epoch, and whether it converged."""
+        for number, p in enumerate(self.sources):
+            lines = []
+            for name, records in self.results.by_row(p).items():
+                epochs = [r.stopped["best_epoch"] for r in records if r.stopped]
+                ceilings = {r.stopped["ceiling"] for r in records if r.stopped}
+                lines.append({
+                    "row": name, "seeds": len(records),
+                    "validation score": f"{np.mean([r.metrics['validation'] for r in records]):.1f}",
+                    "best epoch": f"{min(epochs)}–{max(epochs)} of {max(ceilings)}" if epochs else report.ABSENT,
+                    "converged": report.ABSENT if not epochs else
+                    "yes" if all(r.stopped["converged"] for r in records if r.stopped) else "no",
+                    "minutes a seed": f"{np.mean([r.cost['seconds'] for r in records]) / 60:.1f}",
+                })  # fmt: skip
+            if lines:
+                table = pd.DataFrame(lines).set_index("row").rename_axis(index=None)
+                html = report.to_html(table, f"How every row was trained. {made_from(self._records(p))}")
+                self._fold(html, ON[p.data], folded=number > 0)
+
+    def tuning(self) -> None:
+        """The learning rates that were tried, on validation items alone."""
+        tries = tuning.read(self.study)
+        if not tries:
+            display(HTML("<p>No learning rate was tuned; each row has the one of the table of sizes.</p>"))
+            return
+        table = pd.DataFrame([vars(t) for t in tries]).pivot(index=["data", "row"], columns="lr", values="validation")
+        table.index = [f"{row} ({data})" for data, row in table.index]
+        table.columns = [f"{lr:g}" for lr in table.columns]
+        caption = "Best validation score of each learning rate: one seed, a third of the epochs, no test item."
+        display(HTML(report.to_html(table.round(2).rename_axis(index=None), caption)))
+
+    def sizes(self, row: str, *, data: str) -> None:
+        """The configuration of one row in every profile, field by field."""
+        columns = {}
+        for profile in PROFILES:
+            rows = {r.name: r for r in self.study.rows(self.study.Parameters(profile=profile, data=data))}
+            flat = pd.json_normalize(asdict(rows[row].config), sep=" ").iloc[0]
+            columns[profile] = flat.drop("profile").map(str)
+        display(HTML(report.to_html(pd.DataFrame(columns), f"“{row}” on {ON[data]}, in each profile.")))
+
+    def facts(self) -> None:
+        """The exactly checkable numbers with whose they are: those that differ, and all of them folded."""
+        facts = self.study.fidelity()
+        unequal = [fact for fact in facts if not fact.equal]
+        of_others = [fact for fact in facts if fact.source != "arithmetic"]
+        equal = sum(fact.equal for fact in of_others)
+        display(HTML(f"<p>{equal} of {len(of_others)} numbers of the paper or its release are met exactly.</p>"))
+        if unequal:
+            display(HTML(report.to_html(report.fidelity_table(unequal), "Those that are not.")))
+        self._fold(report.to_html(report.fidelity_table(facts), "Exactly checkable numbers."), f"All {len(facts)}")
+
+    # --- folded --------------------------------------------------------------------------------------
+
+    def claims(self) -> None:
+        """All claims of each data source with effect, interval, detectable effect and both verdicts, folded."""
+        for p in self.sources:
+            table = claims_table(self.study, self._judged[p.data])
+            table.to_csv(self.store.root / "tables" / f"{self.study.ID}-claims-{p.data}-{p.profile}.csv")
+            caption = f"All claims. {made_from(self._records(p))}"
+            self._fold(report.to_html(table, caption), f"All claims on {ON[p.data]}")
+
+    def questions(self) -> None:
+        """Our own questions with their effects; they get no verdict."""
+        for number, p in enumerate(self.sources):
+            lines = {
+                claim.statement.removeprefix("Question of ours: "): [
+                    self.study.scores[claim.score].name,
+                    effect_in_words(effect, self.study.scores[claim.score].unit) if effect else report.NOT_DONE,
+                    effect.seeds if effect else 0,
+                ]
+                for claim, effect in self.results.questions(p)
+            }
+            if lines:
+                columns = ["score", "effect of the first over the second", "seeds"]
+                table = pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+                caption = f"What the paper leaves open. {made_from(self._records(p))}"
+                self._fold(report.to_html(table, caption), ON[p.data], folded=number > 0)
+
+    def quoted(self) -> None:
+        """The rows of the paper's tables that we do not train, each with its reason, folded."""
+        table = pd.Series(dict(self.study.quoted), name="why it is quoted").to_frame()
+        self._fold(report.to_html(table, "Rows that we do not train."), f"{len(table)} quoted rows")
+
+    def failures(self) -> None:
+        """What failed in this run, if anything did."""
+        for record in self.failed:
+            print(f"{record.trial.name}, seed {record.trial.seed}: {record.failure}")
+
+    # --- helpers -------------------------------------------------------------------------------------
+
+    @property
+    def _smoke(self) -> bool:
+        return self.parameters.profile == "smoke"
+
+    @property
+    def _figures(self) -> Path:
+        return self.store.root / "figures" / self.study.ID
+
+    def _records(self, p: StudyParameters, place: str | None = None) -> list[Record]:
+        return [record for records in self.results.by_row(p, place).values() for record in records]
+
+    def _figures_of(self, p: StudyParameters) -> Mapping[str, Figure]:
+        if p.data not in self._drawn:
+            self._drawn[p.data] = self.study.module("figures").drawn(self.results, p)
+        return self._drawn[p.data]
+
+    def _remake(self, p: StudyParameters, place: str) -> str:
+        """The command that makes a table or figure again, and where its records are."""
+        root = "" if p.data == "synthetic" else " --data-root DATA"
+        command = f'reprolib run {self.study.ID} --profile {p.profile} --data {p.data}{root} --tables "{place}"'
+        return (
+            f'<p class="remake">Remake: <code>python -m {command}</code>; '
+            f"records: <code>results/trials/{self.study.ID}</code></p>"
+        )
+
+    @staticmethod
+    def _fold(html: str, summary: str, *, folded: bool = True) -> None:
+        display(HTML(f"<details><summary>{summary.capitalize()}</summary>{html}</details>" if folded else html))
+
+
+def in_words(study: Study, judged: Judged) -> str:
+    """A claim and what became of it, in plain sentences."""
+    claim, unit = judged.claim, study.scores[judged.claim.score].unit
+    where = ON[judged.data]
+    if judged.effect is None or judged.verdict == verdicts.NOT_TESTED:
+        measured = f" ({effect_in_words(judged.effect, unit)})" if judged.effect else ""
+        return f"{claim.statement} Not tested on {where}{measured}: {judged.reason[:1].lower()}{judged.reason[1:]}"
+    paper = "the paper prints no number"
+    if claim.published_effect is not None:
+        paper = f"the paper: {claim.published_effect:+.3g} {unit}".replace("-", "−")
+    return f"{claim.statement} {FOUND[judged.verdict]} on {where}: {effect_in_words(judged.effect, unit)}; {paper}."
+
+
+def effect_in_words(effect: Effect, unit: str) -> str:
+    """ "+0.21 points (95 % interval −0.40 to +0.80; 3 seeds, 691 people)"."""
+    if not np.isfinite(effect.low):
+        return f"{effect.point:+.2f} {unit} (no interval: {effect.seeds} seed)".replace("-", "−")
+    numbers = f"{effect.point:+.2f} {unit} (95 % interval {effect.low:+.2f} to {effect.high:+.2f}".replace("-", "−")
+    return f"{numbers}; {effect.seeds} seeds)"
+
+
+def claims_table(study: Study, judged: Sequence[Judged]) -> pd.DataFrame:
+    """One line per claim: verdicts, effect and interval, the effect that could have been seen, the paper's, why not."""
+    lines = {}
+    for j in judged:
+        unit, effect = study.scores[j.claim.score].unit, j.effect
+        known = effect is not None and np.isfinite(effect.low)
+        lines[j.claim.statement] = {
+            "primary": "yes" if j.claim.primary else "",
+            "verdict": j.verdict,
+            "after Holm": j.verdict_holm,
+            "ours": effect_in_words(effect, unit) if effect else report.NOT_DONE,
+            "detectable": f"{effect.detectable:.2f}" if known else report.ABSENT,
+            "paper": report.ABSENT if j.claim.published_effect is None else f"{j.claim.published_effect:+.3g} {unit}",
+            "place": j.claim.place,
+            "why not tested": j.reason,
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _file(name: str) -> str:
+    return name.replace(" ", "-")

@@ -94,7 +94,7 @@ class Results:
         return beside
 
     def published(self, place: str) -> pd.DataFrame:
-        """The paper's table, empty for what only we have; what comes from elsewhere is listed by `not_from_the_paper`."""
+        """The paper's table, empty for what only we have; other sources are listed by `not_from_the_paper`."""
         number = place.removeprefix("table ")
         path = self.study.folder / self.study.ID / "published.csv"
         if not place.startswith("table ") or number not in set(_cells(path)["table"]):
@@ -154,6 +154,10 @@ class Results:
         )
         seeds = sorted(a.keys() & b.keys())
         return [a[seed] for seed in seeds], [b[seed] for seed in seeds]
+
+    def parameters_of(self, judged: Judged) -> StudyParameters:
+        """The parameters under which a claim was judged."""
+        return self.study.Parameters(profile=judged.profile, data=judged.data)
 
     def level_of(self, parameters: StudyParameters, name: str, score: str) -> float | None:
         """A row's score, mean over its seeds; None where it was not run."""
@@ -224,8 +228,7 @@ def as_json(study: Study, judged: Judged) -> dict[str, Any]:
 
 def _oriented(effect: Effect, claim: Claim) -> Effect:
     """The effect turned so that positive is the direction that the paper claims."""
-    sign = claim.sign or (1 if (claim.published_effect or 0) >= 0 else -1)
-    return effect if sign > 0 else replace(effect, point=-effect.point, low=-effect.high, high=-effect.low)
+    return effect if claim.direction > 0 else replace(effect, point=-effect.point, low=-effect.high, high=-effect.low)
 
 
 def _metric(record: Record, metric: str, suffix: str) -> float:

@@ -23,6 +23,7 @@ from reprolib.trial import Context, Outcome, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
+    from reprolib.planning import Work
     from reprolib.store import RunStore
 
 STUDIES_FOLDER = ROOT / "reprolib" / "studies"
@@ -97,6 +98,11 @@ class Claim:
             return None
         return round(self.published_a - self.published_b, 4)
 
+    @property
+    def direction(self) -> int:
+        """+1 where the paper claims that a is the higher one, −1 where it claims the lower."""
+        return self.sign or (1 if (self.published_effect or 0) >= 0 else -1)
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -117,7 +123,7 @@ class Judged:
 @dataclass(frozen=True)
 class Study:
     """One paper. Everything that needs torch is in modules that are imported when a trial runs or a figure is drawn:
-    `experiment` (run, validate, facts, workload) and `figures` (drawn).
+    `experiment` (run, validate, facts, network_of, workload) and `figures` (drawn).
     """
 
     ID: str
@@ -132,6 +138,7 @@ class Study:
     recipe: int
     scores: Mapping[str, Score]  # name, which is also the record's metric → score
     task_of: Callable[[Any], str]  # configuration → task: rows of one task share validation items
+    work: Callable[[Any], list[Work]]  # configuration → the trainings that a trial needs, in order
     trivial: tuple[str, ...]  # rows that predict without a look
     datasets: Mapping[str, tuple[str, ...]]  # dataset → folders that it needs under the data root
     loaders: Mapping[str, str]  # folder → module with `check`, for `data check`
