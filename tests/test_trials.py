@@ -4,6 +4,8 @@ import functools
 import json
 import os
 import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -377,6 +379,37 @@ def test_automatic_workers_are_the_cores_or_four_on_a_gpu(monkeypatch):
     assert (workers("cpu"), workers("cuda"), machine.resolve_workers(3, "cuda")) == (7, 4, 3)
     with pytest.raises(UserError, match="-1 was given"):
         machine.resolve_workers(-1, "cpu")
+
+
+def test_automatic_workers_are_as_many_as_the_free_memory_holds(monkeypatch):
+    monkeypatch.setattr(machine.joblib, "cpu_count", lambda: 7)
+    monkeypatch.setattr(machine, "free_memory", lambda device: {"cpu": 6000.0, "cuda": 80_000.0}[device])
+    found = [machine.resolve_workers(0, *of) for of in (("cpu", 2500), ("cpu", 9000), ("cpu", 10), ("cuda", 30_000))]
+    assert found == [2, 1, 7, 2]
+    assert machine.resolve_workers(3, "cpu", 9000) == 3  # whoever names a number gets it
+
+
+def test_the_free_memory_of_this_machine_is_less_than_all_of_it():
+    assert 0 < machine.free_memory("cpu") <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults are counted on Linux")
+def test_a_process_keeps_the_memory_that_it_frees():
+    code = """
+import resource, sys, torch
+from reprolib import machine
+if sys.argv[1] == "keep":
+    machine.set_seeds(0, "cpu")
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):  # alignment shifts the first blocks
+    torch.ones(2**23)
+before = faults()
+for _ in range(4):
+    torch.ones(2**23)
+print(faults() - before)
+"""
+    keeps, plain = (int(subprocess.check_output([sys.executable, "-c", code, how])) for how in ("keep", "plain"))
+    assert keeps < 100 < plain
 
 
 def test_what_a_killed_writer_left_is_swept_after_an_hour(tmp_path):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
+from reprolib.datasets.rendered import kept_once
 from reprolib.paths import CACHE
 
 
@@ -21,20 +20,7 @@ def kept(kind: str, settings: tuple, make: Callable[[], Mapping[str, np.ndarray]
     processes that want the same arrays one makes them and the others wait. Arrays are memory maps; a write to one
     changes neither the file nor another process's array.
     """
-    folder = CACHE / kind / hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if not folder.is_dir():
-            unfinished = folder.with_suffix(".unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-            unfinished.mkdir()
-            try:
-                for name, array in make().items():
-                    np.save(unfinished / f"{name}.npy", array, allow_pickle=False)
-                unfinished.rename(folder)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-    return {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
+    return kept_once(CACHE / kind / hashlib.sha256(repr(settings).encode()).hexdigest()[:16], make)
 
 
 def content(files: Iterable[Path]) -> str:

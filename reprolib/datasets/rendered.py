@@ -92,7 +92,7 @@ def _whole(folder: Path, write: Callable[[Path], None]) -> dict[str, np.ndarray]
         folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
-            partial = folder.with_name(f".{folder.name}.partial")
+            partial = folder.with_name(f"{folder.name}.unfinished")
             shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
             try:
                 partial.mkdir()

@@ -119,8 +119,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path, m
 
 
 def test_what_a_killed_process_left_is_made_again(tmp_path):
-    (tmp_path / ".a.partial").mkdir()
-    (tmp_path / ".a.partial" / "images.npy").write_bytes(b"half")
+    (tmp_path / "a.unfinished").mkdir()
+    (tmp_path / "a.unfinished" / "images.npy").write_bytes(b"half")
     assert rendered.kept_once(tmp_path / "a", lambda: square(2))["images"][0, 0] == 2
     assert visible(tmp_path) == ["a", "a/images.npy", "a/points.npy"]
 
