@@ -211,7 +211,7 @@ def vary(
 
     Rotation and scale are around the frame's middle; shift is a part of its width and height. Noise falls on the pixels
     that are not zero, so that padding stays zero, and the sum is cut to [0, 1]. Outside, pictures and labels are zero.
-    The draws depend on the generator (of the CPU) alone, wherever the pictures lie. Shapes as in `augment`.
+    All draws follow from the generator (of the CPU); noise differs between kinds of devices. Shapes as in `augment`.
     """
     count, _, height, width = images.shape
     order = torch.rand(count, 4, generator=generator).argsort(dim=1).to(images.device)
@@ -229,6 +229,14 @@ def vary(
     placed = F.grid_sample(labels[:, None].to(images.dtype), grid, mode="nearest", align_corners=False)[:, 0]
     labels = torch.where(moved, placed.to(labels.dtype), labels)
     images = torch.where(moved[:, None], F.grid_sample(images, grid, align_corners=False), images)
-    noise = math.sqrt(variance) * torch.randn(images.shape, generator=generator).to(images)
-    seen = noisy[:, None, None, None] & (images.amax(dim=1, keepdim=True) > 0)
-    return torch.where(seen, (images + noise).clamp(0, 1), images), labels
+    return _with_noise(images, noisy, math.sqrt(variance), generator), labels
+
+
+def _with_noise(images: Tensor, noisy: Tensor, deviation: float, generator: Generator) -> Tensor:
+    """Noise on the pixels that are not zero, of the `noisy` (N,) images alone, drawn where the images are."""
+    there = Generator(images.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    some = images[noisy]
+    noise = deviation * torch.randn(some.shape, generator=there, device=some.device, dtype=some.dtype)
+    changed = images.clone()
+    changed[noisy] = torch.where(some.amax(dim=1, keepdim=True) > 0, (some + noise).clamp(0, 1), some)
+    return changed

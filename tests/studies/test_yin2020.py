@@ -1,4 +1,9 @@
-from dataclasses import asdict, replace
+"""The study of yin2020: its rows and claims as data, its frames, its scores, one trial of every kind."""
+
+import csv
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,24 +11,30 @@ import pytest
 import torch
 
 from reprolib import metrics, studies
-from reprolib.datasets import parsing_faces
+from reprolib.datasets import celebamask, parsing_faces
+from reprolib.datasets.faces import FaceSet
+from reprolib.datasets.parsing_faces import CLASSES, CROPS
 from reprolib.errors import UserError
 from reprolib.models.spatial_transformer import theta_of_centres
-from reprolib.parse import inputs
-from reprolib.report import published
+from reprolib.parameters import StudyParameters
+from reprolib.report import published_from
+from reprolib.results import Results
 from reprolib.runner import run
-from reprolib.statistics import Interval
 from reprolib.store import RunStore
-from reprolib.studies.yin2020 import data, networks, pictures, results, settings, systems
+from reprolib.studies.yin2020 import data, experiment, figures, rows, work
 from reprolib.studies.yin2020.checkpoint import load_model
-from reprolib.studies.yin2020.plan import trials
-from reprolib.studies.yin2020.scores import parsing_metrics, share
-from reprolib.studies.yin2020.systems import checkpoint_path, inside_crops
+from reprolib.studies.yin2020.scores import SCORES, parsing_metrics, per_part, percentages, share
 from reprolib.trial import Context
 
 study = studies.load("yin2020")
-SMOKE = settings.Parameters()
-TINY = {"train": 4, "test": 3, "erased": 2, "few": 2}
+PUBLISHED = study.folder / "yin2020" / "published.csv"
+SMOKE = StudyParameters(seeds=1)
+BY_NAME = {row.name: row for row in study.rows(SMOKE)}
+SOURCES = ("synthetic", "public", "paper")
+
+
+def rows_of(data_source, profile="cpu"):
+    return {row.name: row for row in study.rows(StudyParameters(profile=profile, data=data_source))}
 
 
 @pytest.fixture(scope="module")
@@ -31,75 +42,190 @@ def small_run(tmp_path_factory):
     """The trials of Table 2 and Figure 5, one seed, in the smoke profile."""
     folder = tmp_path_factory.mktemp("results")
     store, context = RunStore(folder), Context(device="cpu", results=folder)
-    parameters = settings.Parameters(tables=["2", "figure 5"])
+    parameters = StudyParameters(seeds=1, tables=["2", "figure 5"])
     records = run(studies.needed(study, parameters), study.execute, store, context, progress=False)
     assert [record.failure for record in records] == [None] * len(records)
-    return parameters, store, context, {record.trial.name: record for record in records}
+    return store, context, {record.trial.name: record for record in records}
 
 
-# --- the plan --------------------------------------------------------------------------------------------
+# --- rows and claims -------------------------------------------------------------------------------------
 
 
 def test_every_table_and_figure_of_the_paper_is_planned():
-    assert {f"table {n}" for n in range(1, 5)} | {f"figure {n}" for n in range(1, 9)} <= set(trials(SMOKE))
+    places = set(study.trials(StudyParameters(profile="cpu", data="public")))
+    assert {f"table {n}" for n in range(1, 5)} | {f"figure {n}" for n in range(1, 9)} <= places
 
 
-def test_every_row_that_the_paper_prints_is_a_system():
-    rows = {name for t in "234" for name in published("yin2020", t).index}
-    assert rows <= set(settings.SYSTEMS) | set(results.PRINTED_AS["4"].values())
-    assert {name for name, reason in settings.SYSTEMS.items() if reason} <= rows
+def test_every_row_that_the_paper_prints_is_trained_or_quoted_with_a_reason():
+    for table in study.declared_tables:
+        number = table.place.removeprefix("table ")
+        if number in "1234":
+            trained = set(table.lines or {}) | set(rows_of("paper"))
+            assert set(published_from(PUBLISHED, number).index) <= trained | set(rows.QUOTED)
+    assert all(reason.startswith("quoted: ") for reason in rows.QUOTED.values())
 
 
-def test_every_system_has_trials_and_every_trial_is_a_system():
-    trained = {name for name, reason in settings.SYSTEMS.items() if reason is None}
-    assert {t.params["system"] for needed in trials(SMOKE).values() for t in needed} == trained
+def test_every_line_of_a_table_is_a_row_on_some_data():
+    known = {name for source in SOURCES for profile in ("smoke", "cpu") for name in rows_of(source, profile)}
+    for table in study.declared_tables:
+        assert {row for row, _ in (table.lines or {}).values()} <= known
 
 
-def test_the_end_to_end_row_has_five_seeds_and_the_others_three():
-    for profile in ("cpu", "gpu"):
-        places = trials(settings.Parameters(profile=profile))
-        seeds = {}
-        for needed in places.values():
-            for t in needed:
-                seeds.setdefault(t.name, set()).add(t.seed)
-        assert {name for name, of_row in seeds.items() if len(of_row) == 5} == {settings.END_TO_END}
-        assert {len(of_row) for of_row in seeds.values()} == {3, 5}
+def test_both_rows_of_every_claim_are_trained_on_the_data_that_it_names():
+    for claim in study.registered_claims:
+        assert claim.score in SCORES
+        for source in claim.data:
+            assert {claim.a, claim.b} <= set(rows_of(source)) | set(rows.QUOTED), claim.id
 
 
-def test_on_real_faces_the_second_source_is_the_first():
-    places = trials(settings.Parameters(data="public"))
-    first = {t.key for t in places["table 2"]}
-    assert {t.key for t in places["table 3"] if t.name in (settings.ICNN, settings.STN)} <= first
-    [hybrid] = [t for t in places["table 3"] if t.name == settings.HYBRID]
-    assert (hybrid.params["source"], hybrid.params["start"]["source"]) == (settings.FASSEG, settings.SYNTHETIC)
+def test_primary_claims_are_about_a_dozen_and_were_registered_before_the_first_full_run():
+    primary = [claim for claim in study.registered_claims if claim.primary]
+    assert 8 <= len(primary) <= 14
+    assert {claim.registered for claim in study.registered_claims} == {"2026-11-26"}
+    assert not any(claim.primary for claim in study.registered_claims if claim.kind == "question")
+
+
+def test_end_to_end_training_is_compared_with_the_authors_mean_of_ten_runs():
+    effects = {claim.id: claim.published_effect for claim in study.registered_claims}
+    assert effects["end-to-end"] == pytest.approx(0.7)  # 0.90 − 0.893
+    assert effects["whole"] == pytest.approx(3.5)  # 0.90 − 0.865
+    assert effects["stn"] == pytest.approx(2.8)
+    assert effects["stn-celebamask"] == pytest.approx(3.6)
+
+
+def test_every_published_cell_has_a_source_and_what_is_not_the_papers_says_so():
+    with PUBLISHED.open(encoding="utf-8") as file:
+        cells = list(csv.DictReader(file))
+    assert all(cell["source"] for cell in cells)
+    elsewhere = {(c["table"], c["row"], c["column"]) for c in cells if c["source"] != "paper"}
+    printed = {("2", "STN-iCNN", name) for name in ("eyes", "nose", "overall")}
+    printed |= {("4", "STN-iCNN", name) for name in ("eyes", "nose", "overall")}
+    assert elsewhere == printed | {("2", "STN-iCNN, mean of ten runs", "overall")}
+
+
+def test_table_4_repeats_the_baselines_of_table_2():
+    second, fourth = (published_from(PUBLISHED, number) for number in "24")
+    for here, there in ((rows.ICNN, rows.ICNN), ("Zhou et al. [35]", rows.ORIGINAL)):
+        assert fourth.loc[here].dropna().to_dict() == second.loc[there].dropna().to_dict()
+
+
+def test_the_main_rows_have_five_seeds_and_the_others_three_at_most():
+    seeds = {name: row.seeds for name, row in rows_of("public").items()}
+    five = {name for name, count in seeds.items() if count == 5}
+    second = {rows.ICNN_SECOND, rows.STN_SECOND, rows.END_TO_END_SECOND}
+    assert five == {rows.ICNN, rows.STN, rows.END_TO_END, rows.STAGE_2_ONLY} | second
+    assert max(count for name, count in seeds.items() if name not in five) == 3
+
+
+def test_on_public_data_table_3_is_made_from_the_trials_of_table_2():
+    of_public = rows_of("public")
+    for first, second in (
+        (rows.ICNN, rows.ICNN_SECOND), (rows.STN, rows.STN_SECOND), (rows.END_TO_END, rows.END_TO_END_SECOND),
+        (rows.MEAN_PLACE, rows.MEAN_PLACE_SECOND), (rows.MEAN_MASK, rows.MEAN_MASK_SECOND),
+    ):  # fmt: skip
+        assert study.trials_of(of_public[first])[0].key == study.trials_of(of_public[second])[0].key
+    of_paper = rows_of("paper")
+    assert of_paper[rows.STN].config.dataset == "helen"
+    assert of_paper[rows.STN_SECOND].config.dataset == "celebamask-hq"
+
+
+def test_rendered_faces_have_the_headline_rows_alone():
+    assert set(rows_of("synthetic")) == {
+        rows.MEAN_MASK, rows.MEAN_PLACE, rows.STAGE_1, rows.ICNN, rows.STN, rows.END_TO_END, rows.TRUE_PLACE
+    }  # fmt: skip
+
+
+def test_smoke_has_every_kind_of_row():
+    missing = set(rows_of("public", "smoke")) - set(rows_of("synthetic", "smoke"))
+    assert missing == set()
 
 
 def test_patches_are_odd_and_those_of_the_papers_datasets_are_the_papers():
-    for profile in settings.SCALES:
-        for source in {source for of_data in settings.SOURCES.values() for source in of_data}:
-            found = settings.sizes(source, profile)
-            assert found["patch"] % 2 == found["mouth_patch"] % 2 == 1
-    assert settings.sizes(settings.HELEN, "gpu") == {"frame": 1024, "patch": 81, "mouth_patch": 81}
-    assert settings.sizes(settings.CELEBAMASK, "gpu") == {"frame": 512, "patch": 127, "mouth_patch": 255}
+    for profile, sizes in rows.FRAMES.items():
+        for _, patch, mouth_patch in sizes.values():
+            assert patch % 2 == mouth_patch % 2 == 1, profile
+    assert rows.FRAMES["gpu"]["helen"] == (1024, 81, 81)
+    assert rows.FRAMES["gpu"]["celebamask-hq"] == (512, 127, 255)
+    assert rows_of("paper", "gpu")[rows.STN].config.channels == (8, 16, 24, 32)
+
+
+def test_the_joint_rate_is_the_authors_and_another_is_a_row():
+    of_public = rows_of("public")
+    assert of_public[rows.END_TO_END].config.pretrained_rate == 0.001
+    assert of_public[rows.JOINT_AT_OTHER_RATE].config.pretrained_rate == 0.01
+    assert not of_public[rows.STAGE_2_ONLY].config.joint
+
+
+def test_rows_of_one_comparison_have_the_same_ceiling_and_patience():
+    of_public = rows_of("public")
+    together = [
+        of_public[name].config.training
+        for name in (rows.END_TO_END, rows.STAGE_2_ONLY, rows.LONGER, rows.ROI_ALIGN, rows.JOINT_AT_OTHER_RATE)
+    ]
+    assert len({(t.epochs, t.patience, t.batch_size) for t in together}) == 1
+    assert min(t.batch_size for t in together) >= 16
+    original, ours = of_public[rows.ORIGINAL].config.pretraining, of_public[rows.ICNN].config.pretraining
+    for stage in ("coarse", "fine"):
+        a, b = getattr(original, stage), getattr(ours, stage)
+        assert (a.epochs, a.patience, a.batch_size) == (b.epochs, b.patience, b.batch_size)
+
+
+def test_tuned_rows_exist_and_have_a_training_of_their_own():
+    for source, names in rows.TUNED.items():
+        for name in names:
+            assert rows_of(source)[name].config.training is not None
 
 
 def test_profiles_data_and_seeds_change_every_key_and_names_do_not():
-    [trial] = [t for t in trials(SMOKE)["table 2"] if t.name == settings.ICNN]
-    others = [trials(settings.Parameters(**more))["table 2"] for more in ({"profile": "cpu"}, {"data": "public"})]
-    assert trial.key not in {t.key for needed in others for t in needed}
+    trial = study.trials_of(BY_NAME[rows.ICNN])[0]
+    others = [study.trials_of(rows_of(source, profile)[rows.ICNN])[0]
+              for source, profile in (("synthetic", "cpu"), ("public", "smoke"))]  # fmt: skip
+    assert trial.key not in {other.key for other in others}
     assert replace(trial, name="another name").key == trial.key
     assert replace(trial, seed=1).key != trial.key
 
 
 def test_only_the_tables_that_are_asked_for_are_planned():
-    assert set(trials(settings.Parameters(tables=["3"]))) == {"table 3"}
+    assert set(study.trials(StudyParameters(tables=["3"]))) == {"table 3"}
     with pytest.raises(UserError, match="Unknown table 'tabel 3'; did you mean 'table 3'"):
-        trials(settings.Parameters(tables=["tabel 3"]))
+        study.trials(StudyParameters(tables=["tabel 3"]))
 
 
 def test_a_trial_names_no_folder_of_this_machine():
-    for needed in trials(settings.Parameters(data="public", data_root="/somewhere")).values():
-        assert not any("/somewhere" in str(value) for t in needed for value in t.params.values())
+    for needed in study.trials(StudyParameters(data="public", data_root="/somewhere")).values():
+        assert not any("/somewhere" in str(trial.params) for trial in needed)
+
+
+def test_listing_does_not_load_torch():
+    code = "import sys; from reprolib import studies as s; s.load('yin2020').registered_claims; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+# --- shared stages ---------------------------------------------------------------------------------------
+
+
+def test_stages_are_shared_by_all_rows_that_do_not_differ_in_them():
+    stn, half, light = (BY_NAME[name].config for name in (rows.STN, rows.STN_HALF, rows.LIGHT))
+    assert work.stage_spec(stn, "fine") == work.stage_spec(half, "fine")
+    assert work.stage_spec(stn, "coarse") != work.stage_spec(half, "coarse")
+    assert work.stage_spec(stn, "coarse") == work.stage_spec(light, "coarse")
+    assert work.stage_spec(stn, "localiser") != work.stage_spec(light, "localiser")
+    true_place = work.with_stage_training(BY_NAME[rows.TRUE_PLACE].config)
+    assert work.stage_spec(stn, "fine") == work.stage_spec(true_place, "fine")
+
+
+def test_the_hybrid_strategy_starts_from_the_parser_that_was_trained_elsewhere():
+    for count in (20, 100):
+        hybrid = work.trained_elsewhere(rows_of("public")[rows.few_row(count)].config)
+        there = rows_of("synthetic")[rows.END_TO_END].config
+        assert work.stage_spec(hybrid, "together") == work.stage_spec(there, "together")
+
+
+def test_a_tuned_rate_counts_in_the_stage_that_it_is_tuned_for():
+    row = BY_NAME[rows.STAGE_1].config
+    faster = replace(row, training=replace(row.training, lr=0.5))
+    assert work.with_stage_training(faster).pretraining.coarse.lr == 0.5
 
 
 # --- scores ----------------------------------------------------------------------------------------------
@@ -110,6 +236,7 @@ def test_a_part_that_nobody_has_has_no_f1_and_does_not_count_in_the_macro_one():
     found[6, 7] = 1  # some of an upper lip is called inside of the mouth
     scores = parsing_metrics(found)
     assert np.isnan(scores["in_mouth"])
+    assert "in_mouth" not in percentages(found)
     assert scores["upper_lip"] == pytest.approx(2 / 3)
     precision, recall = 1.0, (5 + 1 / 2) / 6
     assert scores["overall_macro"] == pytest.approx(2 * precision * recall / (precision + recall))
@@ -148,10 +275,83 @@ def test_inside_crops_counts_the_pixels_of_each_part():
     centres = torch.full((1, 6, 2), 25.0)
     centres[0, 4] = torch.tensor([12.0, 11.0])
     theta = theta_of_centres(centres, frame=(31, 31), patch=3)
-    counts = inside_crops(theta.numpy(), labels)
+    counts = experiment.inside_crops(theta.numpy(), labels)
     assert counts[0].tolist() == [[0, 0]] * 4 + [[9, 15], [0, 0]]
     assert share(counts[0])[4] == 60
     assert np.isnan(share(counts[0])[0])
+
+
+def test_the_centre_error_is_a_distance_in_pixels_over_the_parts_that_are_there():
+    truth = torch.full((1, 6, 2), 10.0)
+    truth[0, 3:] = torch.nan  # three parts are absent
+    moved = torch.full((1, 6, 2), 10.0)
+    moved[0, 0] += torch.tensor([3.0, 4.0])
+    theta, true = (theta_of_centres(c, frame=(31, 31), patch=5) for c in (moved, truth))
+    errors = experiment.centre_errors(theta, true, frame=(31, 31))
+    np.testing.assert_allclose(errors, [[5.0, 3.0]], atol=1e-4)
+    assert per_part(errors.sum(0)) == pytest.approx(5 / 3)
+
+
+def test_the_mean_mask_is_the_constant_mask_with_the_highest_overall_f1():
+    labels = np.zeros((3, 4, 4), np.uint8)
+    labels[:, 1, 1] = 5  # always nose
+    labels[:2, 2, 2] = 7  # inner mouth in two of three
+    labels[0, 0, :] = 1  # a brow in one of three
+    mask = experiment._mean_mask(FaceSet(np.zeros((3, 4, 4, 3), np.uint8), labels, CLASSES, ("a", "b", "c")))
+    predicted = mask(torch.zeros(2, 3, 4, 4)).argmax(1).numpy()
+    assert predicted.shape == (2, 4, 4)
+    expected = np.zeros((4, 4), int)
+    expected[1, 1], expected[2, 2] = 5, 7
+    np.testing.assert_array_equal(predicted[0], expected)
+
+
+# --- frames of CelebAMask-HQ -----------------------------------------------------------------------------
+
+
+def _portrait(size=64):
+    """A square image of a person, white on black, with a nose in the middle and the right eye on the left."""
+    labels = np.zeros((size, size), np.uint8)
+    labels[8:56, 8:56] = 1  # skin
+    labels[30:36, 30:36] = celebamask.INDEXED_CLASSES.index("nose")
+    labels[20:24, 18:26] = celebamask.INDEXED_CLASSES.index("right eye")
+    return np.where(labels[..., None] > 0, 255, 0).astype(np.uint8).repeat(3, axis=2), labels
+
+
+def test_a_person_keeps_its_labels_when_it_is_put_into_a_frame():
+    image, labels = _portrait()
+    ground = np.zeros((120, 120, 3), np.uint8)
+    for seed in range(5):
+        frame, found = data.framed(image, labels, ground, np.random.default_rng(seed))
+        assert frame.shape == (120, 120, 3) and found.shape == (120, 120)
+        assert set(np.unique(found)) == {0, CLASSES.index("nose"), CLASSES.index("eye 1")}
+        assert frame[found > 0].min() > 150  # parts are on the person
+        share_of_frame = (found == CLASSES.index("nose")).mean()
+        image_sides = np.sqrt(share_of_frame / (36 / 64**2))  # of the frame
+        assert 0.8 * data.SMALLEST < image_sides < 1.2 * data.LARGEST
+
+
+def test_faces_are_anywhere_in_their_frames():
+    image, labels = _portrait()
+    ground = np.zeros((120, 120, 3), np.uint8)
+    places = np.concatenate([
+        parsing_faces.centres(data.framed(image, labels, ground, np.random.default_rng(seed))[1][None])[:, 4]
+        for seed in range(40)
+    ])  # fmt: skip
+    assert (places.std(axis=0) > 0.1 * 120).all()
+    assert places.min() > 0 and places.max() < 119
+
+
+def test_a_lent_background_shows_nothing_of_its_own_person():
+    image, labels = _portrait()
+    image[labels == 0] = (10, 200, 10)
+    ground = data.background(image, labels, 80)
+    assert ground.shape == (80, 80, 3)
+    assert np.abs(ground.astype(int) - (10, 200, 10)).max() <= 40
+
+
+def test_every_part_of_the_paper_comes_from_a_class_of_celebamask():
+    assert set(data.OF_INDEXED) <= set(celebamask.INDEXED_CLASSES)
+    assert sorted(data.OF_INDEXED.values()) == sorted(CLASSES[1:])
 
 
 # --- batches ---------------------------------------------------------------------------------------------
@@ -167,15 +367,16 @@ def test_centres_of_a_batch_are_those_of_the_dataset():
 
 def test_the_mean_place_of_many_faces_is_that_of_all_at_once():
     """Counted a few faces at a time; some lack parts, one has none."""
-    generator, sizes = torch.Generator().manual_seed(0), {"patch": 5, "mouth_patch": 7}
-    labels = torch.randint(0, 9, (2 * data.FACES_AT_A_TIME + 5, 12, 14), generator=generator)
-    for face, classes in enumerate(torch.randint(1, 9, (len(labels), 3), generator=generator)):
-        labels[face][torch.isin(labels[face], classes)] = 0
+    rng, sizes = np.random.default_rng(0), {"patch": 5, "mouth_patch": 7}
+    labels = rng.integers(0, 9, (2 * data.FACES_AT_A_TIME + 5, 12, 14)).astype(np.uint8)
+    for one in labels:
+        one[np.isin(one, rng.integers(1, 9, 3))] = 0
     labels[3] = 0
-    assert torch.equal(data.mean_theta(labels, **sizes), data.true_theta(labels, **sizes).nanmean(0))
+    at_once = data.true_theta(torch.from_numpy(labels), **sizes).nanmean(0)
+    assert torch.equal(data.mean_theta(labels, **sizes), at_once)
 
 
-def test_jitter_moves_crops_by_whole_pixels_and_no_further_than_its_part():
+def test_jitter_moves_crops_by_whole_pixels_and_no_further_than_its_share():
     labels = torch.zeros(8, 64, 64, dtype=torch.uint8)
     for part, (x, y) in enumerate(((20, 20), (44, 20), (22, 28), (42, 28), (32, 38), (32, 48)), start=1):
         labels[:, y, x] = part
@@ -188,38 +389,40 @@ def test_jitter_moves_crops_by_whole_pixels_and_no_further_than_its_part():
     assert off[..., :2].abs().max() == 0
 
 
-def test_small_pictures_are_those_of_the_parse_command():
-    images = np.random.default_rng(0).integers(0, 255, (2, 48, 48, 3), dtype=np.uint8)
-    small, full = inputs(images, 16)
-    torch.testing.assert_close(data.shrunk(full, 16), small)
+def test_reduced_frames_show_the_same_labels():
+    labels = np.zeros((1, 40, 40), np.uint8)
+    labels[0, 10:20, 10:30] = 5
+    found = FaceSet(np.zeros((1, 40, 40, 3), np.uint8), labels, CLASSES, ("a",))
+    small = data.reduced(found, 20)
+    assert small.images.shape == (1, 20, 20, 3)
+    np.testing.assert_array_equal(np.argwhere(small.labels[0]), np.argwhere(labels[0, 1::2, 1::2]))
+    assert data.reduced(found, 64) is found
 
 
-def test_no_synthetic_face_is_in_training_and_test():
-    p = {**asdict(settings.SCALES["smoke"]), **TINY, "profile": "smoke", "frame": 48}
-    sets = []
-    for source in (settings.SYNTHETIC, settings.ELSEWHERE):
-        of_source = {**p, "source": source}
-        sets += [data.training_faces(of_source, None).persons, data.test_faces(of_source, None).persons]
-    assert len({person for persons in sets for person in persons}) == sum(map(len, sets))
-    assert max(scale.train for scale in settings.SCALES.values()) <= data.TEST
+def test_no_rendered_face_is_in_two_sets():
+    sets = data.faces(BY_NAME[rows.STN].config, None)
+    names = [name for part in (sets.train, sets.validation, sets.test) for name in part.names]
+    assert len(set(names)) == len(names)
+    most = max(train for sizes in rows.FACES.values() for train, _ in sizes.values())
+    assert most <= data.RENDERED_VALIDATION <= data.RENDERED_TEST - data.VALIDATION_FACES
 
 
 def test_more_erased_parts_include_those_of_fewer():
-    p = {**TINY, "profile": "smoke", "frame": 48, "source": settings.SYNTHETIC}
-    lost = [data.faces_without(p, None, number=number).tags[0] for number in (1, 2)]
+    config = BY_NAME[rows.STN].config
+    lost = [data.faces_without(config, None, number=number).tags[0] for number in (1, 2)]
     assert {tag for tag in lost[0] if tag.startswith("no ")} < {tag for tag in lost[1] if tag.startswith("no ")}
 
 
 @pytest.mark.parametrize("data_root", [None, Path("/no/such/folder")])
 def test_real_data_without_their_folder_are_refused_before_training(tmp_path, data_root):
-    parameters = settings.Parameters(data="public", seeds=1, tables=["2"])
+    row = rows_of("public", "smoke")[rows.STN]
     context = Context(results=tmp_path, data_root=data_root)
     with pytest.raises(UserError, match="data_root"):
-        run(studies.needed(study, parameters), study.execute, RunStore(tmp_path), context, progress=False)
+        study.execute(study.trials_of(row)[0], context)
 
 
 def test_a_data_root_without_any_known_dataset_is_refused(tmp_path):
-    with pytest.raises(UserError, match="expected one of the folders fasseg, SmithCVPR2013_dataset_resized"):
+    with pytest.raises(UserError, match="should hold one of the folders celebamask, SmithCVPR2013_dataset_resized"):
         study.check_data(tmp_path)
 
 
@@ -227,8 +430,8 @@ def test_a_data_root_without_any_known_dataset_is_refused(tmp_path):
 
 
 def test_a_trial_is_a_function_of_its_specification_with_and_without_checkpoints(tmp_path, small_run):
-    _, store, context, records = small_run
-    record = records[settings.END_TO_END]
+    store, context, records = small_run
+    record = records[rows.END_TO_END]
     for folder in (tmp_path, context.results):  # everything anew, and from the stages that are kept
         again = run([record.trial], study.execute, RunStore(tmp_path / folder.name), Context(results=folder),
                     progress=False)[0]  # fmt: skip
@@ -238,8 +441,8 @@ def test_a_trial_is_a_function_of_its_specification_with_and_without_checkpoints
 
 
 def test_only_the_crops_differ_between_the_baseline_and_the_stn(small_run):
-    _, _, context, records = small_run
-    models = [systems._parser(records[name].trial.params, 0, context)[0] for name in (settings.ICNN, settings.STN)]
+    _, context, _ = small_run
+    models = [experiment._trained(BY_NAME[name].config, 0, context)[0] for name in (rows.ICNN, rows.STN)]
     for stage in ("coarse", "fine"):
         ours, theirs = (getattr(model, stage).state_dict() for model in models)
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -247,10 +450,9 @@ def test_only_the_crops_differ_between_the_baseline_and_the_stn(small_run):
 
 
 def test_the_published_recipe_changes_the_second_stage_alone_and_joint_training_all(small_run):
-    _, _, context, records = small_run
-    p = records[settings.STN].trial.params
-    choices = [], ["fine"], ["coarse", "localiser", "fine"]
-    before, recipe, joint = (systems._parser({**p, "learns": learns}, 0, context)[0] for learns in choices)
+    _, context, _ = small_run
+    chosen = (rows.STN, rows.STAGE_2_ONLY, rows.END_TO_END)
+    before, recipe, joint = (experiment._trained(BY_NAME[name].config, 0, context)[0] for name in chosen)
 
     def moved(model, stage):
         pairs = zip(getattr(before, stage).parameters(), getattr(model, stage).parameters(), strict=True)
@@ -262,152 +464,165 @@ def test_the_published_recipe_changes_the_second_stage_alone_and_joint_training_
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
+def test_a_hybrid_has_the_scale_of_its_new_frame_and_else_the_weights_from_elsewhere(small_run):
+    _, context, _ = small_run
+    config = BY_NAME[rows.UNTUNED].config
+    config = replace(config, source=replace(config.source, frame=48, patch=13, mouth_patch=19))
+    model = experiment._trained(config, 0, context)[0]
+    there = experiment._trained(work.trained_elsewhere(config), 0, context)[0]
+    changed = [n for n, v in model.state_dict().items() if not torch.equal(v, there.state_dict()[n])]
+    assert changed == ["localiser.head.bias"]
+    found = data.faces(config, None).train
+    frames = data.tensors(found)["images"].float() / 255
+    with torch.no_grad():
+        theta = model.localiser(model.coarse(data.shrunk(frames, config.small)).softmax(1)).mean(0)
+    sides = torch.tensor(data.sides(13, 19)) - 1.0
+    torch.testing.assert_close(theta[:, 0, 0], sides / 47, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(theta[:, 1, 1], sides / 47, atol=1e-5, rtol=1e-3)
+
+
 def test_the_end_to_end_network_is_kept_for_the_parse_command(small_run):
-    _, store, context, records = small_run
-    record = records[settings.END_TO_END]
-    p = record.trial.params
-    model = load_model(checkpoint_path(record.trial, context.results))
-    assert (model.small, model.frame) == (p["small"], p["frame"])
-    test = data.test_faces(p, None)
-    found = model.network.parse(*inputs(test.images, model.small)).numpy()
+    store, context, records = small_run
+    record, config = records[rows.END_TO_END], BY_NAME[rows.END_TO_END].config
+    model = load_model(experiment.checkpoint_path(config, 0, context.results))
+    assert (model.small, model.frame) == (config.small, config.source.frame)
+    test = data.faces(config, None).test
+    full = data.tensors(test)["images"].float() / 255
+    found = model.network.parse(data.shrunk(full, model.small), full).numpy()
     counts = metrics.confusion(found, test.labels, 9)
     different = np.abs(counts - store.arrays(record)["confusion"]).sum() / 2
     assert different < 1e-3 * counts.sum()  # weights are kept in half precision
 
 
 def test_the_metrics_of_a_record_follow_from_its_arrays(small_run):
-    _, store, _, records = small_run
+    store, _, records = small_run
     for record in records.values():
         arrays = store.arrays(record)
-        p = record.trial.params
-        assert arrays["confusion"].shape == (p["test"], 9, 9)
-        assert (arrays["confusion"].sum((1, 2)) == p["frame"] ** 2).all()
-        assert record.metrics["f1_overall"] == pytest.approx(parsing_metrics(arrays["confusion"].sum(0))["overall"])
-        assert record.metrics["crop_recall"] == pytest.approx(share(arrays["crop_recall"].sum((0, 1))))
+        config = study.config_of(record.trial)
+        assert arrays["confusion"].shape == (config.source.test_faces, 9, 9)
+        assert (arrays["confusion"].sum((1, 2)) == config.source.frame**2).all()
+        assert record.metrics["overall"] == pytest.approx(percentages(arrays["confusion"].sum(0))["overall"])
+        assert len(arrays["units"]) == config.source.test_faces
+        if "crop_recall" in record.metrics:
+            assert record.metrics["crop_recall"] == pytest.approx(share(arrays["crop_recall"].sum((0, 1))))
+
+
+def test_crops_at_the_true_places_have_no_centre_error_and_all_mean_places_are_one(small_run):
+    _, _, records = small_run
+    assert records[rows.TRUE_PLACE].metrics["centre_error"] == pytest.approx(0, abs=1e-3)
+    assert records[rows.MEAN_PLACE].metrics["centre_error"] > 0
+    assert "centre_error" not in records[rows.MEAN_MASK].metrics
+
+
+def test_a_row_is_converged_only_if_all_its_stages_are(small_run):
+    _, _, records = small_run
+    for name in (rows.STN, rows.END_TO_END):
+        assert records[name].stopped["converged"] is False  # two epochs
+        assert records[name].stopped["ceiling"] == 2
+    assert records[rows.MEAN_MASK].stopped == {}
+
+
+def test_table_1_is_read_from_the_record_of_the_end_to_end_row(small_run):
+    _, _, records = small_run
+    found, config = records[rows.END_TO_END].metrics, BY_NAME[rows.END_TO_END].config
+    assert found["lr1_before"] == config.pretraining.coarse.lr
+    assert found["lr1_together"] == pytest.approx(0.001 * config.training.lr)
+    assert records[rows.STAGE_2_ONLY].metrics["lr1_together"] == 0
 
 
 def test_with_nothing_erased_all_parts_are_left_and_with_everything_none(small_run):
-    _, store, _, records = small_run
-    arrays = store.arrays(records[settings.STN])
+    store, _, records = small_run
+    arrays = store.arrays(records[rows.STN])
     erased, left = arrays["recall_erased"], arrays["recall_left"]  # (faces, numbers, 2)
     assert (erased[:, 0] == 0).all() and (left[:, 6] == 0).all()
     np.testing.assert_array_equal((erased + left)[..., 1], np.repeat(left[:, :1, 1], 7, axis=1))
 
 
-def test_a_hybrid_starts_from_the_network_trained_elsewhere(small_run):
-    _, _, context, records = small_run
-    [untuned] = [t for t in trials(SMOKE)["table 3"] if t.name == settings.UNTUNED]
-    here, there = (systems._parser(t.params, 0, context)[0] for t in (records[settings.END_TO_END].trial, untuned))
-    ours, theirs = here.state_dict(), there.state_dict()
-    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
-    assert untuned.params["source"] == settings.ELSEWHERE
+def test_both_methods_are_timed_in_turn_and_judged_only_where_nothing_else_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "REPEATS", 2)
+    monkeypatch.setattr(experiment, "TIMED_BATCHES", (1, 2))
+    config = BY_NAME[rows.TIMED_STN].config
+    for load, is_judged in ((0.9, True), (3.0, False)):
+        monkeypatch.setattr(experiment.os, "getloadavg", lambda load=load: (load, 0, 0))
+        outcome = experiment.run(config, 0, Context(results=tmp_path))
+        assert outcome.metrics["milliseconds"] > 0
+        assert ("relative_time" in outcome.arrays) is is_judged
+    assert "repeats" in outcome.arrays
 
 
-def test_both_methods_are_timed_with_and_without_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr(systems, "REPEATS", 2)
-    monkeypatch.setattr(systems, "BATCH", 2)
-    [trial] = trials(SMOKE)["extra B"]
-    store = RunStore(tmp_path)
-    [record] = run([trial], study.execute, store, Context(results=tmp_path), progress=False)
-    took = store.arrays(record)["milliseconds"]  # (repeats, methods, one or many)
-    assert took.shape == (2, 2, 2) and (took > 0).all()
-    assert record.cost["proposed_ms_batched"] == np.median(took[:, 1, 1])
-
-
-@pytest.mark.parametrize("system", [settings.FCN, settings.UNET])
-def test_whole_face_networks_answer_at_the_size_of_the_frame(system):
-    [p] = [t.params for t in trials(SMOKE)["table 4"] if t.name == system]
-    with torch.no_grad():
-        assert networks.whole_face(p).eval()(torch.rand(1, 3, 70, 70)).shape == (1, 9, 70, 70)
+def test_a_whole_face_network_answers_at_the_size_of_the_frame():
+    network = experiment.WholeFace(torch.nn.Conv2d(3, 9, 1), side=32)
+    assert network(torch.rand(1, 3, 70, 70)).shape == (1, 9, 70, 70)
 
 
 # --- tables, claims, figures -----------------------------------------------------------------------------
 
 
-def test_tables_show_ours_beside_the_papers_and_say_what_is_quoted_lost_or_not_done(small_run):
-    _, store, _, _ = small_run
-    tables = study.tables(settings.Parameters(tables=["1", "2", "3", "4"]), store)
-    assert tables["table 2"].loc[settings.ICNN, ("overall", "paper")] == "0.865"
-    assert float(tables["table 2"].loc[settings.ICNN, ("overall", "ours")]) > 0
-    assert tables["table 2"].loc[settings.ORIGINAL, ("eyes", "paper")] == "—"  # lost
-    assert tables["table 3"].loc[settings.STN, ("overall", "ours")] == "not done"
-    assert tables["table 3"].loc[settings.STN, ("overall", "paper")] == "0.915"
-    assert tables["table 4"].loc["Wei et al. [30]", ("overall", "ours")] == "quoted"
+def test_tables_show_ours_beside_the_papers(small_run):
+    store, _, records = small_run
+    results = Results(study, store)
+    made = {table.place: results.table(SMOKE, table) for table in study.declared_tables}
+    assert made["table 2"].loc[rows.ICNN, ("overall", "paper")] == "86.5"
+    ours = made["table 2"].loc[rows.ICNN, ("overall", "ours")]
+    assert float(ours) == pytest.approx(records[rows.ICNN].metrics["overall"], abs=0.051)
+    assert made["table 2"].loc[rows.ORIGINAL, ("eyes", "paper")] == "—"  # lost
+    assert made["table 3"].loc["STN-iCNN*", ("overall", "paper")] == "91.5"
+    assert made["table 4"].loc["Wei et al. [30]", ("overall", "ours")] == "—"  # quoted
     assert (
-        tables["table 4"].loc["Zhou et al. [35]", ("overall", "ours")]
-        == tables["table 2"].loc[settings.ORIGINAL, ("overall", "ours")]
+        made["table 4"].loc["Zhou et al. [35]", ("overall", "ours")]
+        == made["table 2"].loc[rows.ORIGINAL, ("overall", "ours")]
     )
-    assert tables["table 4"].loc[settings.END_TO_END, ("skin", "ours")] == "—"
-    assert tables["table 1"].loc["HELEN, pre-training", ("Lr1", "paper")] == "0.0023"
+    assert made["table 1"].loc["HELEN, pre-training", ("Lr1", "paper")] == "0.0023"
+
+
+def test_what_the_papers_readme_gives_to_two_decimals_is_printed_so(small_run):
+    store, _, _ = small_run
+    [table] = [table for table in study.declared_tables if table.place == "table 2"]
+    made = Results(study, store).table(SMOKE, table)
+    assert made.loc["STN-iCNN", ("overall", "paper")] == "91"
+    assert made.loc["STN-iCNN, mean of ten runs", ("overall", "paper")] == "90"
 
 
 def test_claims_without_records_are_not_tested(tmp_path):
-    claims = study.claims(SMOKE, RunStore(tmp_path))
-    assert len({claim.id for claim in claims}) == len(claims) == len(results.CLAIMS) + len(results.NULLS) + 2
-    assert {claim.verdict for claim in claims} == {"not tested"}
+    results = Results(study, RunStore(tmp_path))
+    for source in SOURCES:
+        judged = results.judged(StudyParameters(profile="cpu", data=source))
+        assert judged and {one.verdict for one in judged} == {"not tested"}
 
 
 def test_an_effect_is_the_difference_of_the_two_rows_in_points(small_run):
-    parameters, store, _, records = small_run
-    [claim] = [c for c in study.claims(parameters, store) if c.id == "stn"]
-    a, b = (records[name].metrics["f1_overall"] for name in (settings.STN, settings.ICNN))
-    assert claim.effect == pytest.approx(100 * (a - b))
-    assert claim.low <= claim.effect <= claim.high
-
-
-def test_the_published_effects_are_differences_of_published_cells():
-    columns = {"overall": "overall", "eyes": "eyes", "brows": "brows", "nose": "nose", "in_mouth": "In-mouth",
-               "upper_lip": "Upper-lip", "lower_lip": "Lower-lip", "mouth": "mouth"}  # fmt: skip
-    for c in results.CLAIMS:
-        if c.effect is not None:
-            table = c.place.removeprefix("Table ")
-            rows = [results.PRINTED_AS.get(table, {}).get(row, row) for row in (c.a, c.b)]
-            a, b = published("yin2020", table).loc[rows, columns[c.score]]
-            assert c.effect == pytest.approx(100 * (a - b)), c.id
-
-
-def test_two_rows_are_alike_within_a_point():
-    [alike] = [c for c in results.NULLS if c.id == "hybrid"]
-    verdicts = [
-        results._null(alike, Interval(0.0, -reach, reach, 10), {}, SMOKE).verdict for reach in (0.9, 1.1)
-    ]  # fmt: skip
-    assert verdicts == ["reproduced", "not reproduced"]
-
-
-def test_the_spread_has_every_seed_of_the_end_to_end_row(small_run):
-    parameters, store, _, records = small_run
-    table = results.spread(parameters, store)
-    assert table.loc[settings.END_TO_END, "seed 0"] == f"{records[settings.END_TO_END].metrics['f1_overall']:.4f}"
+    store, _, records = small_run
+    [claim] = [c for c in study.registered_claims if c.id == "stn"]
+    effect = Results(study, store).effect(SMOKE, claim)
+    a, b = (records[name].metrics["overall"] for name in (rows.STN, rows.ICNN))
+    assert effect.point == pytest.approx(a - b)
 
 
 def test_every_exactly_checkable_number_is_met():
     assert [fact.quantity for fact in study.fidelity() if not fact.equal] == []
-    assert results.difference(80) > 1  # an even crop lies between pixels
+    assert experiment.difference(80) > 1  # an even crop lies between pixels
+    assert {fact.source for fact in study.fidelity()} == {"paper", "release", "arithmetic"}
 
 
-def test_only_figures_whose_trials_are_finished_are_drawn(small_run):
-    parameters, store, _, _ = small_run
-    found = pictures.drawn(parameters, store)
-    assert set(found) == {"figure 1", "figure 5a", "figure 5b", "figure 8"}
+def test_only_figures_whose_rows_are_there_are_drawn(small_run):
+    store, _, _ = small_run
+    found = figures.drawn(Results(study, store), SMOKE)
+    assert set(found) == {"figure 1", "figure 5a", "figure 5b", "figure 8", "extra A"}
 
 
 def test_figure_2_shows_the_sizes_of_every_row():
-    texts = [text.get_text() for text in pictures.interlinked().axes[0].texts]
+    texts = [text.get_text() for text in figures.interlinked().axes[0].texts]
     for size in ("8×128×128", "16×64×64", "24×32×32", "32×16×16"):
         assert any(text.startswith(f"step\n{size}\n") for text in texts)
     assert sum(text.startswith("step\n") for text in texts) == 12
 
 
 def test_figure_7_samples_odd_crops_on_pixels_and_even_ones_between():
-    odd, even = (ax.lines[2].get_xdata() for ax in pictures.sampling_grids().axes[:2])
+    odd, even = (ax.lines[2].get_xdata() for ax in figures.sampling_grids().axes[:2])
     np.testing.assert_allclose(odd, np.round(odd), atol=1e-5)
     np.testing.assert_allclose(np.abs(even - np.round(even)), 0.5, atol=1e-5)
 
 
-def test_on_fassegs_single_source_the_hybrid_is_compared_with_full_training_there(monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr(results, "_compare", lambda c, *_: asked.append(c))
-    for source in ("synthetic", "public"):
-        results.claims(settings.Parameters(data=source), RunStore(tmp_path))
-    rivals = [c.b for c in asked if c.id == "hybrid"]
-    assert rivals == [settings.END_TO_END_SECOND, settings.END_TO_END]
+def test_crops_and_parts_are_named_alike_in_figures_and_data():
+    assert tuple(CROPS) == figures.PARTS
+    assert experiment.ERASED == figures.ERASED

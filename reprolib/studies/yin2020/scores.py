@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from reprolib import metrics
+from reprolib.study import Score
 
 # columns of Tables 2–4 → classes whose union they are
 GROUPS = {
@@ -45,3 +46,40 @@ def share(counts: np.ndarray) -> np.ndarray:
 def _against_rest(confusion: np.ndarray, classes: tuple[int, ...]) -> np.ndarray:
     rest = tuple(k for k in range(confusion.shape[-1]) if k not in classes)
     return metrics.merge_classes(confusion, (rest, classes))
+
+
+def percentages(confusion: np.ndarray) -> dict[str, float]:
+    """The columns of `parsing_metrics` in percent, of one matrix (9, 9); a part that nobody has is left out."""
+    found = {name: 100 * float(value) for name, value in parsing_metrics(confusion).items()}
+    return {name: value for name, value in found.items() if np.isfinite(value)}
+
+
+def per_part(errors: np.ndarray) -> np.ndarray:
+    """The mean error of a crop's middle from sums (…, 2) of [errors in pixels, crops that were counted]."""
+    return errors[..., 0] / errors[..., 1]
+
+
+def _f1(column: str):
+    return lambda mean: 100 * parsing_metrics(mean)[column]
+
+
+def _pooled(counts: np.ndarray) -> np.ndarray:
+    return share(counts.sum(-2))  # over parts, or over numbers of erased parts
+
+
+# Scores of claims: how the mean over faces of a record's array becomes the score.
+SCORES = {
+    "overall": Score("overall F1", "confusion", _f1("overall")),
+    "overall_macro": Score("macro F1", "confusion", _f1("overall_macro")),
+    **{name: Score(f"F1 of {name.replace('_', ' ')}", "confusion", _f1(name)) for name in SEVEN},
+    "crop_recall": Score("crop recall", "crop_recall", _pooled),
+    "centre_error": Score("error of a crop's middle", "centre_error", per_part, unit="pixels", higher_is_better=False),
+    "recall_erased": Score("crop recall of erased parts", "recall_erased", _pooled, units="units_erased"),
+    "recall_left": Score("crop recall of the parts that are left", "recall_left", _pooled, units="units_erased"),
+    "overall_erased": Score("overall F1 with two parts erased", "confusion_erased", _f1("overall"),
+                            units="units_erased"),
+    "relative_time": Score("time per face", "relative_time", lambda mean: mean, unit="% of iCNN's time",
+                           higher_is_better=False, units="repeats"),
+    "relative_time_batched": Score("time per face, 32 at a time", "relative_time_batched", lambda mean: mean,
+                                   unit="% of iCNN's time", higher_is_better=False, units="repeats"),
+}  # fmt: skip
