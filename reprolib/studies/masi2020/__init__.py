@@ -3,6 +3,7 @@
 from reprolib.studies.masi2020 import rows
 from reprolib.studies.masi2020.config import Config
 from reprolib.studies.masi2020.scores import SCORES
+from reprolib.studies.masi2020.work import work
 from reprolib.study import Study
 
 STUDY = Study(
@@ -18,6 +19,7 @@ STUDY = Study(
     recipe=rows.RECIPE,
     scores=SCORES,
     task_of=lambda config: config.task,
+    work=work,
     trivial=(rows.EVERYTHING, rows.MEAN_MASK),
     datasets={
         "lfw-parts": ("lfw", "part_labels"),

@@ -35,6 +35,7 @@ from reprolib.datasets.segmentation_transfer import contour_points, face_contour
 from reprolib.errors import UserError
 from reprolib.paths import CACHE
 from reprolib.studies.masi2020.config import Config
+from reprolib.studies.masi2020.work import RENDERED_TRAIN, VALIDATION_SHARE, validation_count
 
 # dataset -> the folders that it needs under the data root; "lfw" may have the official name "part_labels"
 DATASETS: dict[str, tuple[str, ...]] = {
@@ -51,8 +52,7 @@ PREPARATION, CROPS = 1, 2  # raise when the same arguments give other arrays, or
 # first index of each set of rendered faces
 TEACHER, TRANSFER, OCCLUDED_TRAIN, OCCLUDED_TEST, PARTS_TRAIN, PARTS_TEST = (i * 100_000 for i in range(6))
 OCCLUDED_VALIDATION, PARTS_VALIDATION, TEACHER_VALIDATION = (i * 100_000 for i in range(6, 9))
-RENDERED_TRAIN, RENDERED_TEST = 400, 200  # where the configuration says 0
-VALIDATION_SHARE, FEWEST_VALIDATION = 0.15, 8
+RENDERED_TEST = 200  # where the configuration says 0
 # pasted occluders: a stream of random numbers for each set, and the share of its faces
 STREAMS = {"teacher": 1, "teacher-validation": 2, "train": 3, "validation": 4, "test": 5, "transfer": 6}
 OCCLUDED_SHARE, TRANSFER_SHARE = 0.8, 0.5
@@ -130,7 +130,7 @@ def occlusion(config: Config, data_root: Path | None) -> Faces:
         train = _rendered_count(config.train_faces, RENDERED_TRAIN)
         sets = (
             (OCCLUDED_TRAIN, train),
-            (OCCLUDED_VALIDATION, _validation_count(train)),
+            (OCCLUDED_VALIDATION, validation_count(train)),
             (OCCLUDED_TEST, _rendered_count(config.test_faces, RENDERED_TEST)),
         )
         rendered = [_rendered_faces("occluded", config.size, first, count) for first, count in sets]
@@ -151,7 +151,7 @@ def teacher_faces(config: Config, data_root: Path | None) -> TeacherFaces:
         kind = "occluded" if config.occluded_teacher else "unoccluded"
         count = _rendered_count(most, RENDERED_TRAIN)
         train = _rendered_faces(kind, config.size, TEACHER, count)
-        validation = _rendered_faces(kind, config.size, TEACHER_VALIDATION, _validation_count(count))
+        validation = _rendered_faces(kind, config.size, TEACHER_VALIDATION, validation_count(count))
     else:
         train, validation = (
             _lfw_part(_required(data_root), part, config.size, most, occluded=config.occluded_teacher)
@@ -468,7 +468,7 @@ def _rendered_parts(config: Config) -> PartFaces:
     train = _rendered_count(config.train_faces, RENDERED_TRAIN)
     sets = {
         PARTS_TRAIN: train,
-        PARTS_VALIDATION: _validation_count(train),
+        PARTS_VALIDATION: validation_count(train),
         PARTS_TEST: _rendered_count(config.test_faces, RENDERED_TEST),
     }
     large = []
@@ -496,10 +496,6 @@ def _rendered_parts(config: Config) -> PartFaces:
 
 def _rendered_count(asked: int, default: int) -> int:
     return asked or default
-
-
-def _validation_count(train: int) -> int:
-    return max(FEWEST_VALIDATION, round(VALIDATION_SHARE * train))
 
 
 # --- sets of faces ---------------------------------------------------------------------------------------
