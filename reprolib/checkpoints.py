@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,7 +14,7 @@ from filelock import FileLock
 from torch import nn
 
 from reprolib.errors import UserError
-from reprolib.store import write_atomically
+from reprolib.store import checkpoint_path, write_atomically
 from reprolib.training import Fitted, Stopped
 from reprolib.trial import Context
 
@@ -34,8 +32,7 @@ def fitted_once(
     A lost checkpoint costs time and changes nothing; one that cannot be read is set aside with a warning. StoreError
     where the checkpoint cannot be written.
     """
-    key = hashlib.sha256(json.dumps(dict(spec), sort_keys=True).encode()).hexdigest()[:16]
-    path = context.results / "checkpoints" / study / f"{key}.pt"
+    path = checkpoint_path(context.results, study, spec)
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def seeded() -> nn.Module:

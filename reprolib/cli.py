@@ -14,12 +14,10 @@ import typer
 from typer.core import TyperCommand
 
 import reprolib
-from reprolib import cluster, paths, studies
+from reprolib import paths, planning, studies
 from reprolib import status as progress
 from reprolib.errors import UserError
-from reprolib.machine import resolve_workers
-from reprolib.parameters import check_parameters, declared_parameters, parse_value
-from reprolib.runner import run as run_trials
+from reprolib.parameters import StudyParameters, check_parameters, declared_parameters, parse_value
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +32,14 @@ INTERRUPTED = 130  # typer's exit status for Ctrl-C
 USAGE_ERROR = typer.BadParameter.__base__  # typer exports no name for it
 Study = Annotated[str, typer.Argument(help=f"One of {', '.join(studies.STUDIES)}.")]
 AnyStudy = Annotated[str | None, typer.Argument(help="One study; all of them when left out.")]
+Profile = Annotated[str, typer.Option(help="smoke, cpu or gpu.")]
+Data = Annotated[str, typer.Option(help="synthetic, public or paper.")]
+DataRoot = Annotated[str, typer.Option(help="The folder with the real data.")]
+Seeds = Annotated[int, typer.Option(help="Number of seeds; 0 = the profile's own.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Workers = Annotated[int, typer.Option(help="Trials at a time; 0 = automatic.")]
+Tables = Annotated[str, typer.Option(help='Such as "1,4,figure 3"; all when left out.')]
+Rows = Annotated[str, typer.Option(help='Printed names of rows, separated by ";"; all when left out.')]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -72,37 +78,33 @@ class WithParameters(TyperCommand):
 def run(
     context: typer.Context,
     study: Study,
-    profile: Annotated[str, typer.Option(help="smoke, cpu or gpu.")] = "smoke",
-    data: Annotated[str, typer.Option(help="synthetic, public or paper.")] = "synthetic",
-    data_root: Annotated[str, typer.Option(help="The folder with the real data.")] = "",
-    seeds: Annotated[int, typer.Option(help="Number of seeds; 0 = the profile's own.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(help="Trials at a time; 0 = automatic.")] = 0,
-    tables: Annotated[str, typer.Option(help='Such as "1,4,figure 3"; all when left out.')] = "",
-    rows: Annotated[str, typer.Option(help='Printed names of rows, separated by ";"; all when left out.')] = "",
+    profile: Profile = "smoke",
+    data: Data = "synthetic",
+    data_root: DataRoot = "",
+    seeds: Seeds = 0,
+    device: Device = "auto",
+    workers: Workers = 0,
+    tables: Tables = "",
+    rows: Rows = "",
     gpus: Annotated[int, typer.Option(min=0, help="Spread the trials over so many GPUs (extra `cluster`).")] = 0,
 ) -> None:
     """Run the trials that are missing and print the study's tables, published numbers beside ours.
 
     STUDY [-p NAME VALUE]… sets what only this study has, such as `sheng2021 -p sentences grid`.
     """
+    from reprolib import cluster  # torch loads slowly, and listing what is done or missing needs none
+    from reprolib.machine import resolve_workers
+    from reprolib.runner import run as run_trials
+
     module = studies.load(study)
-    options = {
-        "profile": profile,
-        "data": data,
-        "data_root": data_root,
-        "seeds": seeds,
-        "device": device,
-        "workers": workers,
-        "tables": [name.strip() for name in tables.split(",") if name.strip()],
-    }
-    parameters = module.Parameters(**options | _values(context.obj, dict(module.Parameters())))
+    options = dict(profile=profile, data=data, data_root=data_root, seeds=seeds, device=device, workers=workers)
+    parameters = _parameters(module, context.obj, tables, **options)
     if gpus:
         if parameters.device == "cpu":
             raise UserError(f"--gpus {gpus} needs device 'cuda', but 'cpu' was given; leave one of the two out.")
         parameters = parameters.model_copy(update={"device": "cuda"})
     store, place = studies.store_of(parameters), studies.context_of(parameters)
-    trials = studies.needed(module, parameters, [name.strip() for name in rows.split(";") if name.strip()])
+    trials = studies.needed(module, parameters, _names(rows, ";"))
     reused = sum(store.get(trial) is not None for trial in trials)
     if gpus:
         # As many workers on each GPU as one GPU would get.
@@ -124,13 +126,39 @@ def run(
         )
 
 
+@app.command(cls=WithParameters)
+def plan(
+    context: typer.Context,
+    study: Study,
+    profile: Profile = "smoke",
+    data: Data = "synthetic",
+    data_root: DataRoot = "",
+    seeds: Seeds = 0,
+    device: Device = "auto",
+    workers: Workers = 0,
+    tables: Tables = "",
+    rows: Rows = "",
+    measure: Annotated[bool, typer.Option("--measure", help="Time a few steps of each network here.")] = False,
+) -> None:
+    """What `run` would do: trials, steps, multiply-accumulates, memory, disk and time, row by row.
+
+    STUDY [-p NAME VALUE]… sets what only this study has, as for `run`.
+    """
+    module = studies.load(study)
+    options = dict(profile=profile, data=data, data_root=data_root, seeds=seeds, device=device, workers=workers)
+    parameters = _parameters(module, context.obj, tables, **options)
+    found = planning.plan(module, parameters, _names(rows, ";"), measured=measure)
+    print(pd.DataFrame(found.printed()).to_string(index=False))
+    print("\n".join(["", *planning.sentences(parameters, found)]))
+
+
 @app.command()
 def tune(
     study: Study,
     profile: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
-    data: Annotated[str, typer.Option(help="synthetic, public or paper.")] = "synthetic",
-    data_root: Annotated[str, typer.Option(help="The folder with the real data.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    data: Data = "synthetic",
+    data_root: DataRoot = "",
+    device: Device = "auto",
     workers: Annotated[int, typer.Option(help="Tries at a time; 0 = automatic.")] = 0,
 ) -> None:
     """Try learning rates for the rows that the study tunes, on validation items; log them in tuning.csv."""
@@ -254,6 +282,16 @@ def main(arguments: list[str] | None = None) -> None:
 def _stop(sentence: str, code: int) -> None:
     print(sentence, file=sys.stderr)
     sys.exit(code)
+
+
+def _parameters(module: Any, pairs: list[tuple[str, str]], tables: str, **options: Any) -> StudyParameters:
+    """What the options and `-p NAME VALUE` of a command set; UserError for an unknown name or a wrong type."""
+    options["tables"] = _names(tables, ",")
+    return module.Parameters(**options | _values(pairs, dict(module.Parameters())))
+
+
+def _names(text: str, separator: str) -> list[str]:
+    return [name.strip() for name in text.split(separator) if name.strip()]
 
 
 def _chosen(study: str | None) -> tuple[str, ...]:

@@ -9,6 +9,9 @@ from reprolib.parameters import DATA
 from reprolib.report import ABSENT, NOT_DONE
 from reprolib.store import RunStore
 from reprolib.trial import Record
+from reprolib.verdicts import VERDICTS
+
+OLD_VERDICT = "same direction"  # of studies that are not yet ported to `reprolib.study`
 
 PAPERS = {
     "masi2020": "Structure via consensus for face segmentation and parsing (CVPR 2020)",
@@ -57,8 +60,8 @@ def verdict_counts(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """How often each verdict was given on each data source: one row per data source."""
     given = pd.DataFrame([(claim["data"], claim["verdict"]) for claim in claims], columns=["data", "verdict"])
     counts = pd.crosstab(given["data"], given["verdict"])
-    verdicts = ("reproduced", "same direction", "not reproduced", "opposite", "not tested")
-    return counts.reindex(index=list(DATA), columns=list(verdicts), fill_value=0).rename_axis(index=None, columns=None)
+    columns = [*VERDICTS, OLD_VERDICT] if OLD_VERDICT in counts else list(VERDICTS)
+    return counts.reindex(index=list(DATA), columns=columns, fill_value=0).rename_axis(index=None, columns=None)
 
 
 def compute(store: RunStore, studies: Sequence[str]) -> pd.DataFrame:

@@ -260,7 +260,7 @@ def test_several_gpus_are_named_to_the_workers_and_trials_ask_for_cuda(call, mon
         seen.append((context.device, executor))
         return []
 
-    monkeypatch.setattr("reprolib.cli.run_trials", noted)
+    monkeypatch.setattr("reprolib.runner.run", noted)
     assert call("run", "fake", "--gpus", "2", "--workers", "2")[0] == 0
     assert seen == [names, ("cuda", "executor")]
 

@@ -11,6 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import reprolib
 from reprolib.cli import app
 from reprolib.paths import ROOT
 
@@ -65,12 +66,12 @@ def test_make_installs_the_same_lock():
     assert re.search(r"pip sync .*requirements\.lock", MAKEFILE)
 
 
-@pytest.mark.parametrize("target", ["study", "test", "book", "lock", "clean"])
+@pytest.mark.parametrize("target", ["study", "check", "test", "book", "lock", "clean"])
 def test_make_has_the_target(target):
     assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
 
 
-@pytest.mark.parametrize("target", ["study", "test", "book"])
+@pytest.mark.parametrize("target", ["study", "check", "test", "book"])
 def test_make_needs_nothing_but_a_clone(target):
     plan = subprocess.run(
         ["make", "--dry-run", "--always-make", target], cwd=ROOT, capture_output=True, text=True, check=True
@@ -120,6 +121,19 @@ def test_a_command_of_the_prose_exists(command):
     while hasattr(found, "commands"):
         found, rest = found.commands[rest[0]], rest[1:]
     found.make_context(found.name, rest)  # refuses an unknown option or a missing argument
+
+
+def test_the_changelog_begins_with_what_is_not_released_and_names_the_version():
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert PROJECT["version"] in headings
+    assert PROJECT["version"] == reprolib.__version__
+
+
+def test_ci_runs_every_test_once():
+    steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-2:]
+    assert steps == ["make check", 'make test TESTS="slow or book"']
+    assert '-m "not slow and not book"' in MAKEFILE
 
 
 def test_the_code_names_no_place_of_one_machine():

@@ -3,6 +3,7 @@
 from reprolib.studies.masi2020 import rows
 from reprolib.studies.masi2020.config import Config
 from reprolib.studies.masi2020.scores import SCORES
+from reprolib.studies.masi2020.work import work
 from reprolib.study import Study
 
 STUDY = Study(
@@ -18,7 +19,8 @@ STUDY = Study(
     recipe=rows.RECIPE,
     scores=SCORES,
     task_of=lambda config: config.task,
-    trivial=(rows.EVERYTHING, rows.MEAN_MASK),
+    work=work,
+    trivial=(rows.EVERYTHING, rows.MEAN_MASK, rows.PARTS_MEAN_MASK),
     datasets={
         "lfw-parts": ("lfw", "part_labels"),
         "lfw-occluded": ("lfw", "part_labels"),

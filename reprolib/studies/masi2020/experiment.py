@@ -21,18 +21,19 @@ from reprolib.losses.blobs import blobs_from_components, blobs_from_labels, one_
 from reprolib.losses.consensus import consensus_loss, consensus_loss_batch_pooled
 from reprolib.losses.dice import dice_loss
 from reprolib.losses.smoothing import smoothness_penalty
+from reprolib.measuring import Workload
 from reprolib.models import complexity, pretrained, receptive_field
 from reprolib.models.encoder_decoder import EncoderDecoder
 from reprolib.models.fcn_mobilenet import FCNMobileNet
+from reprolib.planning import Work
 from reprolib.studies.masi2020 import data as faces_of
 from reprolib.studies.masi2020.config import ALPHA, BETA, Config, Loss, Pretraining, Training
-from reprolib.studies.masi2020.rows import RECIPE
 from reprolib.studies.masi2020.scores import FACE, OCCLUSION, occlusion_metrics, parts_metrics, superpixel_percentage
+from reprolib.studies.masi2020.work import CURVE_FACES, HELD_OUT, stage_spec
 from reprolib.training import Batch, Fitted, Schedule, Stopped, images_per_second, make_fabric, predict, train
 from reprolib.trial import Context, Outcome
 
 IGNORED = 255
-CURVE_FACES = 100  # the first test faces: sparsity is followed on them during fine-tuning (Figure 4b)
 WATCHED_EPOCHS = (0, 1, 2, 4, 8, 16, 32)  # after which Figure 4a shows the predictions; 0: before fine-tuning
 EXAMPLES = 12  # test faces whose predictions are kept for the figures
 
@@ -175,6 +176,10 @@ def move(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
     return {**batch, "images": images, "labels": labels[:, 0], "blobs": labels[:, 0]}
 
 
+def _augment_teacher(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    return move(flip(batch, generator), generator)
+
+
 def _tensors(faces: FaceSet, blobs: np.ndarray) -> dict[str, Tensor]:
     """uint8 images (N, 3, H, W), uint8 labels and int16 blobs (N, H, W): small until a batch is prepared."""
     return {
@@ -191,6 +196,30 @@ def _images(images: np.ndarray) -> Tensor:
 def predicted(network: nn.Module, images: np.ndarray) -> np.ndarray:
     """Hard labels uint8 (N, H, W) of uint8 images (N, H, W, 3)."""
     return predict(network, _images(images), prepare=prepared(network))
+
+
+# --- for `plan` --------------------------------------------------------------------------------------
+
+
+def network_of(work: Work) -> nn.Module:
+    """The network of a training, from random weights."""
+    return build(replace(work.config, start="random"), classes=work.network.classes)
+
+
+def workload(work: Work, *, images: int) -> Workload:
+    """What `plan --measure` times: so many random images, with all classes as bands, and the training's loss."""
+    config, network = work.config, network_of(work)
+    bands = (np.arange(config.size) * work.network.classes // config.size).astype(np.uint8)
+    labels = np.tile(bands[:, None], (images, 1, config.size))
+    noise = np.random.default_rng(0).integers(0, 256, (*labels.shape, 3), np.uint8)
+    faces = FaceSet(noise, labels, faces_of.OCCLUSION_CLASSES, tuple(map(str, range(images))))
+    augment = flip if config.regularised else None
+    if config.stage == "teacher":
+        augment = _augment_teacher
+    return Workload(
+        network, _tensors(faces, blobs_from_labels(labels)), loss_of(work.loss, alpha=config.alpha, beta=config.beta),
+        prepared(network), augment,
+    )  # fmt: skip
 
 
 # --- the stages --------------------------------------------------------------------------------------
@@ -222,25 +251,13 @@ def _fit(
 
 def _once(config: Config, stage: str, seed: int, build_it, fit, context: Context) -> tuple[nn.Module, Fitted]:
     """A stage that several rows share, trained once for each seed."""
-    spec = {
-        "stage": stage, "recipe": RECIPE, "seed": seed, "data": config.data, "dataset": _source(config),
-        "profile": config.profile, "size": config.size, "width": config.width,
-        "occluded_teacher": config.occluded_teacher, "test_faces": config.test_faces,
-        **asdict(config.pretraining),
-    }  # fmt: skip
-    if stage == "teacher":
-        spec = {key: spec[key] for key in spec if key not in ("loss", "width", "transfer", "transfer_faces")}
+    spec = stage_spec(config, stage) | {"seed": seed}
 
     def plain(network: nn.Module) -> dict:
         return asdict(fit(network))
 
     network, kept = fitted_once("masi2020", spec, build_it, plain, context)
     return network, Fitted(kept["curves"], Stopped(**kept["stopped"]))
-
-
-def _source(config: Config) -> str:
-    """Where teacher and transfer faces come from: LFW for both tasks on LFW, so that they share their stages."""
-    return "lfw" if config.dataset in ("lfw-parts", "lfw-occluded") else config.dataset
 
 
 def _teacher(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted]:
@@ -258,7 +275,7 @@ def _teacher(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fi
         return _fit(
             network, faces.train, blobs_from_labels(faces.train.labels),
             loss_of("cross_entropy", alpha=1, beta=0), config.pretraining.teacher, context, seed,
-            augment=lambda batch, g: move(flip(batch, g), g), validate=face_iou,
+            augment=_augment_teacher, validate=face_iou,
         )  # fmt: skip
 
     return _once(config, "teacher", seed, lambda: build(of_stage, classes=2), fit, context)
@@ -277,7 +294,7 @@ def _transferred(config: Config, seed: int, context: Context) -> tuple[nn.Module
         images, landmarks = faces_of.transfer_faces(config, context.data_root)
         labels, blobs = pseudo_labels_of(teacher, images, landmarks)
         faces = FaceSet(images, labels, faces_of.OCCLUSION_CLASSES, tuple(map(str, range(len(images)))))
-        held_out = np.arange(0, len(images), 10)
+        held_out = np.arange(0, len(images), HELD_OUT)
         learnt = np.setdiff1d(np.arange(len(images)), held_out)
 
         def mean_iou(model: nn.Module) -> float:
