@@ -145,7 +145,18 @@ def published_from(path: Path, table: str) -> pd.DataFrame:
     cells = cells[cells["table"] == table]
     wide = cells.pivot(index="row", columns="column", values="value")
     wide = wide.reindex(index=cells["row"].unique(), columns=_column_order(cells))
-    return wide.rename_axis(index=None, columns=None)
+    wide = wide.rename_axis(index=None, columns=None)
+    wide.attrs["as_given"] = _as_given(path, table)
+    return wide
+
+
+def _as_given(path: Path, table: str) -> dict[tuple[str, str], str]:
+    """(column, row) → text of the cells that are not from the paper itself, which may have fewer decimals than it."""
+    cells = pd.read_csv(path, dtype=str)
+    if "source" not in cells:
+        return {}
+    other = cells[(cells["table"] == table) & (cells["source"] != "paper")]
+    return {(cell.column, cell.row): cell.value for cell in other.itertuples()}
 
 
 def summarise(scores: pd.DataFrame, *, by: str) -> pd.DataFrame:
@@ -178,7 +189,9 @@ def beside_published(ours: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
         ranked = np.isfinite(theirs) & np.isfinite(mean)
         tau = _number(kendall_tau(theirs, mean) if ranked.sum() >= RANKED else np.nan, "{:.2f}".format, absent=ABSENT)
         cells[name, "ours"] = [*(_mean_sd(m, s, form) for m, s in zip(mean, sd, strict=True)), tau]
-        cells[name, "paper"] = [*(_number(value, form, absent=ABSENT) for value in theirs), ""]
+        printed = [_number(value, form, absent=ABSENT) for value in theirs]
+        as_given = paper.attrs.get("as_given", {})
+        cells[name, "paper"] = [*(as_given.get((name, row), one) for row, one in zip(rows, printed, strict=True)), ""]
     return pd.DataFrame(cells, index=[*rows, "Kendall τ of the rows"])
 
 

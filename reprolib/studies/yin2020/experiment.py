@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from reprolib.datasets.parsing_faces import CLASSES, CROPS, vary
 from reprolib.datasets.people import numbered
 from reprolib.datasets.pictures import resize_labels, resize_picture
 from reprolib.losses.parsing_loss import coarse_loss, part_loss, theta_loss
+from reprolib.measuring import Workload
 from reprolib.models import complexity, pretrained
 from reprolib.models.cropper import theta_of_hard_labels
 from reprolib.models.icnn import ICNN, OriginalICNN
@@ -28,6 +28,7 @@ from reprolib.models.icnn import pyramid as pyramid_of
 from reprolib.models.localisation import LightLocalisation, LocalisationNetwork
 from reprolib.models.spatial_transformer import centres_of_theta, constrain, crop, theta_of_centres
 from reprolib.models.stn_icnn import STNICNN, FineStage, assemble, labels_of
+from reprolib.planning import Work
 from reprolib.studies.yin2020 import data as faces_of
 from reprolib.studies.yin2020 import rows as r
 from reprolib.studies.yin2020.checkpoint import FINE_LABELS, save_model
@@ -36,9 +37,6 @@ from reprolib.studies.yin2020.scores import per_part, percentages, share
 from reprolib.studies.yin2020.work import needs_localiser, stage_spec, trained_elsewhere, with_stage_training
 from reprolib.training import Batch, Fitted, Schedule, make_fabric, train
 from reprolib.trial import Context, Outcome
-
-if TYPE_CHECKING:
-    from reprolib.planning import Work, Workload
 
 BATCH = 16  # faces at a time in the test
 ERASED = tuple(range(len(CROPS) + 1))  # numbers of erased parts (Figure 5)
@@ -708,8 +706,6 @@ def network_of(work: Work) -> nn.Module:
 
 def workload(work: Work, *, images: int) -> Workload:
     """What `plan --measure` times: so many random frames, and the loss and augmentation of the training."""
-    from reprolib.planning import Workload
-
     side, generator = work.network.size, torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (images, 3, side, side), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, len(CLASSES), (images, side, side), generator=generator, dtype=torch.uint8)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from reprolib.planning import Network, Work
 from reprolib.studies.yin2020.config import PAPERS_RATE, Config, Training
 from reprolib.studies.yin2020.rows import RECIPE
-
-if TYPE_CHECKING:
-    from reprolib.planning import Work
 
 # Faces for training and validation, at most
 AVAILABLE = {"celebamask": (650, 80), "celebamask-hq": (24183, 80), "helen": (2000, 80), "facesynth": (100_000, 80)}
@@ -86,8 +84,6 @@ def work(config: Config) -> list[Work]:
 
 
 def _work(config: Config, stage: str, training: Training) -> Work:
-    from reprolib.planning import Network, Work
-
     train, validation = AVAILABLE[config.dataset]
     images = min(config.source.train_faces or train, train)
     if stage == "fine-tuning":
