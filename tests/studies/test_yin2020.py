@@ -525,8 +525,8 @@ def test_a_row_is_converged_only_if_all_its_stages_are(small_run):
 def test_table_1_is_read_from_the_record_of_the_end_to_end_row(small_run):
     _, _, records = small_run
     found, config = records[rows.END_TO_END].metrics, BY_NAME[rows.END_TO_END].config
-    assert found["lr1_before"] == config.pretraining.coarse.lr
-    assert found["lr1_together"] == pytest.approx(0.001 * config.training.lr)
+    assert found["lr1_before"] == pytest.approx(1e6 * config.pretraining.coarse.lr)
+    assert found["lr1_together"] == pytest.approx(1e6 * 0.001 * config.training.lr)
     assert records[rows.STAGE_2_ONLY].metrics["lr1_together"] == 0
 
 
@@ -572,7 +572,7 @@ def test_tables_show_ours_beside_the_papers(small_run):
         made["table 4"].loc["Zhou et al. [35]", ("overall", "ours")]
         == made["table 2"].loc[rows.ORIGINAL, ("overall", "ours")]
     )
-    assert made["table 1"].loc["HELEN, pre-training", ("Lr1", "paper")] == "0.0023"
+    assert made["table 1"].loc["HELEN, pre-training", ("Lr1 × 10⁶", "paper")] == "2300"
 
 
 def test_what_the_papers_readme_gives_to_two_decimals_is_printed_so(small_run):
@@ -607,7 +607,7 @@ def test_every_exactly_checkable_number_is_met():
 def test_only_figures_whose_rows_are_there_are_drawn(small_run):
     store, _, _ = small_run
     found = figures.drawn(Results(study, store), SMOKE)
-    assert set(found) == {"figure 1", "figure 5a", "figure 5b", "figure 8", "extra A"}
+    assert set(found) == {"figure 1", "figure 5a", "figure 5b", "figure 8"}
 
 
 def test_figure_2_shows_the_sizes_of_every_row():

@@ -572,18 +572,20 @@ def _on_fasseg(model: STNICNN, config: Config, context: Context) -> dict[str, fl
 
 
 def _printed_rates(config: Config, trainings: Mapping[str, Fitted]) -> dict[str, float]:
-    """Table 1 in the paper's columns: learning rates, batch size, and the epochs that the longest stage took."""
+    """Table 1 in the paper's columns: learning rates × 10⁶, batch size, and the epochs that the longest stage took."""
     if config.stage != "together" or config.elsewhere:
         return {}
     before, together = config.pretraining, config.training
     epochs = {name: fitted.stopped.epochs for name, fitted in trainings.items()}
     slow = together.lr * config.pretrained_rate if config.joint else 0.0
-    return {
+    rates = {
         "lr1_before": before.coarse.lr, "lr2_before": before.localiser.lr, "lr3_before": before.fine.lr,
-        "batch_size_before": float(before.coarse.batch_size),
-        "epochs_before": float(max(count for name, count in epochs.items() if name != "together")),
         "lr1_together": slow, "lr2_together": slow, "lr3_together": together.lr,
-        "batch_size_together": float(together.batch_size), "epochs_together": float(epochs["together"]),
+    }  # fmt: skip
+    return {name: 1e6 * lr for name, lr in rates.items()} | {
+        "batch_size_before": float(before.coarse.batch_size), "batch_size_together": float(together.batch_size),
+        "epochs_before": float(max(count for name, count in epochs.items() if name != "together")),
+        "epochs_together": float(epochs["together"]),
     }  # fmt: skip
 
 

@@ -56,7 +56,7 @@ _PLACES = {"crop recall": "crop_recall", "centre error (px)": "centre_error"}
 
 TABLES = (
     Table("table 1", "Table 1. Learning rates of stage 1 (Lr1), localisation (Lr2) and stage 2 (Lr3)", {
-        "Lr1": "lr1", "Lr2": "lr2", "Lr3": "lr3", "Batch Size": "batch_size", "Epochs": "epochs",
+        "Lr1 × 10⁶": "lr1", "Lr2 × 10⁶": "lr2", "Lr3 × 10⁶": "lr3", "Batch Size": "batch_size", "Epochs": "epochs",
     }, {
         "HELEN, pre-training": (END_TO_END, "_before"), "HELEN, end-to-end": (END_TO_END, "_together"),
         "CelebAMask-HQ, pre-training": (END_TO_END_SECOND, "_before"),
