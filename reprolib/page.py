@@ -358,7 +358,9 @@ class Page:
         """All claims of each data source with effect, interval, detectable effect and both verdicts, folded."""
         for p in self.sources:
             table = claims_table(self.study, self._judged[p.data])
-            table.to_csv(self.store.root / "tables" / f"{self.study.ID}-claims-{p.data}-{p.profile}.csv")
+            path = self.store.root / "tables" / f"{self.study.ID}-claims-{p.data}-{p.profile}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(path)
             caption = f"All claims. {made_from(self._records(p))}"
             self._fold(report.to_html(table, caption), f"All claims on {ON[p.data]}")
 
