@@ -48,7 +48,7 @@ def stage_spec(config: Config, stage: str) -> dict[str, Any]:
 
 def source(config: Config) -> str:
     """Where teacher and transfer faces come from: LFW for both tasks on LFW, so that they share their stages."""
-    return "lfw" if config.dataset in ("lfw-parts", "lfw-occluded") else config.dataset
+    return "facesynth" if config.dataset == "facesynth" else "lfw"
 
 
 def validation_count(train: int) -> int:
