@@ -326,8 +326,9 @@ class Page:
         if not tries:
             display(HTML("<p>No learning rate was tuned; each row has the one of the table of sizes.</p>"))
             return
-        table = pd.DataFrame([vars(t) for t in tries]).pivot(index=["data", "row"], columns="lr", values="validation")
-        table.index = [f"{row} ({data})" for data, row in table.index]
+        lines = pd.DataFrame([vars(t) for t in tries])
+        table = lines.pivot(index=["data", "profile", "row"], columns="lr", values="validation")
+        table.index = [f"{row} ({data}, {profile})" for data, profile, row in table.index]
         table.columns = [f"{lr:g}" for lr in table.columns]
         caption = "Best validation score of each learning rate: one seed, a third of the epochs, no test item."
         display(HTML(report.to_html(table.round(2).rename_axis(index=None), caption)))
