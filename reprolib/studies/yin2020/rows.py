@@ -121,9 +121,9 @@ PAPERS_FEW = 2000  # faces of CelebAMask-HQ in the paper's hybrid strategy (Sec.
 FRAMES = {
     "smoke": {"helen": (256, 21, 21), "celebamask-hq": (96, 23, 47), "celebamask": (96, 13, 21),
               "facesynth": (96, 21, 21)},
-    "cpu": {"helen": (512, 41, 41), "celebamask-hq": (192, 47, 95), "celebamask": (320, 35, 61),
+    "cpu": {"helen": (512, 41, 41), "celebamask-hq": (192, 47, 95), "celebamask": (320, 41, 49),
             "facesynth": (192, 41, 41)},
-    "gpu": {"helen": (1024, 81, 81), "celebamask-hq": (512, 127, 255), "celebamask": (640, 71, 121),
+    "gpu": {"helen": (1024, 81, 81), "celebamask-hq": (512, 127, 255), "celebamask": (640, 81, 97),
             "facesynth": (384, 81, 81)},
 }  # fmt: skip
 # Faces for training and for the test, at most; 0 = all that the dataset has.
