@@ -21,9 +21,10 @@ from reprolib.report import published_from
 from reprolib.results import Results
 from reprolib.runner import run
 from reprolib.store import RunStore
-from reprolib.studies.yin2020 import data, experiment, figures, rows, work
+from reprolib.studies.yin2020 import data, experiment, figures, rows
 from reprolib.studies.yin2020.checkpoint import load_model
 from reprolib.studies.yin2020.scores import SCORES, parsing_metrics, per_part, percentages, share
+from reprolib.studies.yin2020.work import stage_spec, trained_elsewhere, with_stage_training
 from reprolib.trial import Context
 
 study = studies.load("yin2020")
@@ -207,25 +208,25 @@ def test_listing_does_not_load_torch():
 
 def test_stages_are_shared_by_all_rows_that_do_not_differ_in_them():
     stn, half, light = (BY_NAME[name].config for name in (rows.STN, rows.STN_HALF, rows.LIGHT))
-    assert work.stage_spec(stn, "fine") == work.stage_spec(half, "fine")
-    assert work.stage_spec(stn, "coarse") != work.stage_spec(half, "coarse")
-    assert work.stage_spec(stn, "coarse") == work.stage_spec(light, "coarse")
-    assert work.stage_spec(stn, "localiser") != work.stage_spec(light, "localiser")
-    true_place = work.with_stage_training(BY_NAME[rows.TRUE_PLACE].config)
-    assert work.stage_spec(stn, "fine") == work.stage_spec(true_place, "fine")
+    assert stage_spec(stn, "fine") == stage_spec(half, "fine")
+    assert stage_spec(stn, "coarse") != stage_spec(half, "coarse")
+    assert stage_spec(stn, "coarse") == stage_spec(light, "coarse")
+    assert stage_spec(stn, "localiser") != stage_spec(light, "localiser")
+    true_place = with_stage_training(BY_NAME[rows.TRUE_PLACE].config)
+    assert stage_spec(stn, "fine") == stage_spec(true_place, "fine")
 
 
 def test_the_hybrid_strategy_starts_from_the_parser_that_was_trained_elsewhere():
     for count in (20, 100):
-        hybrid = work.trained_elsewhere(rows_of("public")[rows.few_row(count)].config)
+        hybrid = trained_elsewhere(rows_of("public")[rows.few_row(count)].config)
         there = rows_of("synthetic")[rows.END_TO_END].config
-        assert work.stage_spec(hybrid, "together") == work.stage_spec(there, "together")
+        assert stage_spec(hybrid, "together") == stage_spec(there, "together")
 
 
 def test_a_tuned_rate_counts_in_the_stage_that_it_is_tuned_for():
     row = BY_NAME[rows.STAGE_1].config
     faster = replace(row, training=replace(row.training, lr=0.5))
-    assert work.with_stage_training(faster).pretraining.coarse.lr == 0.5
+    assert with_stage_training(faster).pretraining.coarse.lr == 0.5
 
 
 # --- scores ----------------------------------------------------------------------------------------------
@@ -469,7 +470,7 @@ def test_a_hybrid_has_the_scale_of_its_new_frame_and_else_the_weights_from_elsew
     config = BY_NAME[rows.UNTUNED].config
     config = replace(config, source=replace(config.source, frame=48, patch=13, mouth_patch=19))
     model = experiment._trained(config, 0, context)[0]
-    there = experiment._trained(work.trained_elsewhere(config), 0, context)[0]
+    there = experiment._trained(trained_elsewhere(config), 0, context)[0]
     changed = [n for n, v in model.state_dict().items() if not torch.equal(v, there.state_dict()[n])]
     assert changed == ["localiser.head.bias"]
     found = data.faces(config, None).train

@@ -41,7 +41,7 @@ ANNOTATOR_NOISE = 1.0  # pixels, in an image of 128, by which borders in rendere
 LARGEST, SMALLEST = 0.5, 0.25  # side of a CelebAMask-HQ image in its frame
 DEGREES = 15.0  # to either side
 MOST_PERSON = 0.7  # of an image: one with more has too little background to lend
-BLUR = 12.0  # pixels of 128: how far a lent background reaches into where its own person was
+BLUR = 24.0  # pixels of 128: how far a lent background reaches into where its own person was
 OF_INDEXED = {
     "right brow": "brow 1", "left brow": "brow 2", "right eye": "eye 1", "left eye": "eye 2", "nose": "nose",
     "upper lip": "upper lip", "mouth": "inner mouth", "lower lip": "lower lip",
@@ -172,7 +172,7 @@ def background(image: np.ndarray, labels: np.ndarray, frame: int) -> np.ndarray:
     small = cv2.resize(image, (128, 128), interpolation=cv2.INTER_AREA).astype(np.float32)
     weight = cv2.resize(outside, (128, 128), interpolation=cv2.INTER_AREA)
     filled = cv2.GaussianBlur(small * weight[..., None], (0, 0), BLUR)
-    filled /= cv2.GaussianBlur(weight, (0, 0), BLUR)[..., None] + 1e-3
+    filled /= cv2.GaussianBlur(weight, (0, 0), BLUR)[..., None] + 1e-6
     filled = cv2.resize(filled, (frame, frame), interpolation=cv2.INTER_LINEAR)
     own = cv2.resize(cv2.erode(outside, np.ones((9, 9))), (frame, frame), interpolation=cv2.INTER_LINEAR)[..., None]
     large = cv2.resize(image, (frame, frame), interpolation=cv2.INTER_LINEAR)
