@@ -373,8 +373,9 @@ def test_status_in_words(call):
 # --- claims and fidelity
 
 CLAIM_KEYS = [
-    *("study", "id", "statement", "published_effect", "unit", "data", "profile"),
-    *("effect", "low", "high", "seeds", "verdict"),
+    *("study", "id", "statement", "primary", "published_effect", "unit", "data", "dataset", "profile"),
+    *("effect", "low", "high", "seeds", "units", "detectable", "learned", "converged", "registered"),
+    *("verdict", "verdict_holm"),
 ]
 
 
@@ -399,7 +400,14 @@ def test_claims_come_from_the_best_profile_that_tests_them(call):
 
 def test_fidelity_lists_ours_beside_published(call):
     (row,) = json.loads(call("fidelity", "--json")[1])
-    assert row == {"study": "fake", "quantity": "parameters", "published": "1,234", "ours": 1234, "equal": True}
+    assert row == {
+        "study": "fake",
+        "quantity": "parameters",
+        "published": "1,234",
+        "ours": 1234,
+        "equal": True,
+        "source": "paper",
+    }
     assert "1,234" in call("fidelity", "fake")[1]
 
 
