@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reprolib.datasets.mouths import BACKGROUND
+from reprolib.datasets.mouths import BACKGROUND, CLASSES
 from reprolib.datasets.talking_mouths import crop_box, mouth_crop
 from reprolib.figures import part_colours
+from reprolib.lip_checkpoints import LipModel, load_model
+from reprolib.models.lip_inference import MultiScale, expecting, inputs
 from reprolib.photos import find_faces, label_photos, only_face
-from reprolib.studies.yang2023.checkpoint import LipModel, load_model
-from reprolib.studies.yang2023.networks import MultiScale, expecting, inputs
-from reprolib.studies.yang2023.settings import CLASSES
 
 SCALES = (0.5, 1.0, 1.5, 2.0)  # Sec. IV-A3
 

@@ -13,8 +13,8 @@ from reprolib.datasets.mouths import BACKGROUND, LIP
 from reprolib.errors import UserError
 from reprolib.models.lip_network import LipNetwork
 from reprolib.paths import RESULTS
-from reprolib.studies.yang2023.checkpoint import LipModel, load_model, save_model
-from reprolib.studies.yang2023.networks import inputs
+from reprolib.lip_checkpoints import LipModel, load_model, save_model
+from reprolib.models.lip_inference import inputs
 
 SIZE = (32, 64)
 ARGUMENTS = {"encoder": "shufflenet_v2", "kernels": (2, 2, 2), "nodes": (2, 2, 2)}
