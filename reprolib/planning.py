@@ -7,25 +7,23 @@ networks.csv, which a test compares with the networks themselves.
 from __future__ import annotations
 
 import csv
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
-from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any, NamedTuple
 
 from joblib import cpu_count
 
 from reprolib import studies
 from reprolib.errors import UserError
+from reprolib.measuring import Measured, measure_all, timed_images
 from reprolib.parameters import DATA, PROFILES, StudyParameters
 from reprolib.store import RunStore, checkpoint_path
 from reprolib.study import Study
 from reprolib.trial import Record, Trial, canonical_json
 
 TRAINING_STEP = 3  # forward passes: the backward pass computes two products where the forward pass computes one
-TIMED_STEPS, TIMED_IMAGES = 3, 64
 RECORD_BYTES = 60_000  # record and artifact, where a study has none yet
 CORE_HOURS, HEADLINE_MINUTES = 10, 10  # budgets of the profiles cpu and gpu
 
@@ -92,25 +90,6 @@ class Work:
     def kind(self) -> tuple[Network, str, int]:
         """Trainings of one kind take the same time per step."""
         return self.network, self.loss, self.batch_size
-
-
-class Workload(NamedTuple):
-    """What is timed: a network, random data for a few batches, and what `reprolib.training.train` does with them."""
-
-    network: Any
-    data: dict[str, Any]
-    loss: Callable
-    prepare: Callable
-    augment: Callable | None
-
-
-class Measured(NamedTuple):
-    """One kind of training on this machine: seconds per step and per predicted image, MiB, bytes per training image."""
-
-    step: float
-    image: float
-    megabytes: float
-    image_bytes: float
 
 
 @dataclass(frozen=True)
@@ -318,7 +297,7 @@ class Costs:
             seconds = median(recorded) * len(missing)
             busy = seconds / cpu_count() if self.device == "cpu" else seconds
         memory = [
-            found.megabytes + found.image_bytes * max(work.images - _timed_images(work), 0) / 2**20
+            found.megabytes + found.image_bytes * max(work.images - timed_images(work), 0) / 2**20
             for work in works if (found := self.measured.get(work.kind))
         ]  # fmt: skip
         return Line(
@@ -400,60 +379,6 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.0f} seconds"
-
-
-# --- measuring ---------------------------------------------------------------------------------------
-
-
-def measure_all(study_id: str, device: str, works: Iterable[Work]) -> dict[tuple, Measured]:
-    """Time each kind of training once, in a fresh process like the workers' each: memory is that of one alone."""
-    from joblib.externals.loky import get_reusable_executor
-    from tqdm import tqdm
-
-    from reprolib.machine import thread_limits
-
-    kinds = {work.kind: work for work in works}
-    found = {}
-    for kind, work in tqdm(kinds.items(), "measuring", delay=5):
-        with get_reusable_executor(max_workers=1, env=thread_limits(1)) as executor:
-            found[kind] = executor.submit(measure, study_id, work, device).result()
-    return found
-
-
-def measure(study_id: str, work: Work, device: str) -> Measured:
-    """Three steps after one that warms up, through the loop that trains, and one batch of predictions; random data."""
-    import torch
-
-    from reprolib.machine import peak_memory, set_seeds
-    from reprolib.training import RateChange, Schedule, make_fabric, predict, train
-
-    set_seeds(0, device)
-    ends = []
-
-    def note() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-        ends.append(time.perf_counter())
-
-    load = studies.load(study_id).module("experiment").workload(work, images=_timed_images(work))
-    schedule = Schedule(1, work.batch_size, lr=1e-5, change=lambda optimiser: RateChange(after_step=note))
-    train(
-        load.network, load.data, load.loss, schedule=schedule, fabric=make_fabric(device), seed=0,
-        prepare=load.prepare, augment=load.augment,
-    )  # fmt: skip
-    load.network.eval()
-    images = load.data["images"][:TIMED_IMAGES]
-    predict(load.network, images[:1], prepare=load.prepare)
-    start = time.perf_counter()
-    predict(load.network, images, prepare=load.prepare)
-    per_image = (time.perf_counter() - start) / len(images)
-    bytes_per_image = sum(x.element_size() * x[0].numel() for x in load.data.values())
-    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak_memory()
-    return Measured(fmean(b - a for a, b in pairwise(ends)), per_image, peak, bytes_per_image)
-
-
-def _timed_images(work: Work) -> int:
-    return work.batch_size * (1 + TIMED_STEPS)
 
 
 # --- the size of networks ----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reprolib import paths, planning, studies
+from reprolib import measuring, paths, planning, studies
 from reprolib.cli import main
 from reprolib.errors import UserError
 from reprolib.planning import Line, Network, Plan, Work
@@ -191,7 +191,7 @@ def test_a_network_that_was_never_counted_is_named():
 def test_steps_are_timed_through_the_loop_that_trains():
     teacher, _, tuning = STUDY.work(rows("synthetic", "smoke")[names.CONSENSUS_FINETUNED].config)
     for work in (teacher, tuning):
-        found = planning.measure("masi2020", work, "cpu")
+        found = measuring.measure("masi2020", work, "cpu")
         assert 0 < found.step < 60 and 0 < found.image < found.step
         assert found.image_bytes == 32 * 32 * (3 + 1 + 2)  # uint8 image and labels, int16 blobs
 

@@ -33,11 +33,11 @@ from reprolib.datasets.parsing_faces import (
 from reprolib.datasets.pictures import (
     picture_size,
     read_labels,
+    read_mask,
     read_picture,
     resize_labels,
     resize_picture,
     same_size,
-    subfolder,
 )
 from reprolib.errors import UserError
 
@@ -74,6 +74,8 @@ def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None
     folder = _folder(root)
     images, labels = [], []
     chosen = _partitions(folder)[split][:count]
+    if not chosen:
+        raise UserError(f"{folder / MAPPING} should give {split} faces, but gives none: copy it again")
     for number in chosen:
         image, classes = _read(folder, number)
         images.append(resize_picture(image, frame) if image.shape[:2] != (frame, frame) else image)
@@ -116,7 +118,12 @@ def split_names() -> dict[str, tuple[str, ...]]:
 
 def indexed_folder(root: Path) -> Path:
     """Where the indexed layout is; UserError if it is not under `root`."""
-    return folders.dataset_folder(root, (INDEXED_FOLDER,), holds=INDEXED_MASKS)
+    return folders.dataset_folder(
+        root,
+        (INDEXED_FOLDER,),
+        holds=lambda folder: (folder / INDEXED_MASKS).is_dir() and (folder / INDEXED_PICTURES).is_dir(),
+        layout=f"{INDEXED_FOLDER}/{INDEXED_MASKS}",
+    )
 
 
 def indexed_names(folder: Path) -> list[str]:
@@ -168,10 +175,12 @@ def check(root: Path) -> list[str]:
     """
     try:
         folder = _folder(root)
-    except UserError:
-        if not any((Path(root) / inner / INDEXED_MASKS).is_dir() for inner in (INDEXED_FOLDER, ".")):
-            raise
-        return _check_indexed(indexed_folder(root))
+    except folders.DatasetMissing as missing:
+        try:
+            indexed = indexed_folder(root)
+        except folders.DatasetMissing:
+            raise missing from None
+        return _check_indexed(indexed)
     lines = []
     for split, numbers in _partitions(folder).items():
         if len(numbers) != COUNTS[split]:
@@ -210,20 +219,21 @@ def _check_indexed(folder: Path) -> list[str]:
 
 
 def _folder(root: Path) -> Path:
-    return subfolder(root, FOLDER, holds=MASKS)
+    return folders.dataset_folder(root, (FOLDER,), holds=MASKS)
 
 
 def _partitions(folder: Path) -> dict[str, list[int]]:
     """Face numbers of CelebA's three partitions; lines of the mapping are `idx orig_idx orig_file` under a header."""
     path = folder / MAPPING
     partitions = {split: [] for split in LAST_FILE}
+    lines = folders.read_lines(path)[1:]
     try:
-        for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        for line in lines:
             number, _, file = line.split()
             original = int(Path(file).stem)
             split = next(split for split, last in LAST_FILE.items() if original <= last)
             partitions[split].append(int(number))
-    except (OSError, ValueError, StopIteration) as error:
+    except (ValueError, StopIteration) as error:
         raise UserError(
             f"{path} should have a header and lines `idx orig_idx orig_file`, but cannot be read so: "
             "copy it again from the original dataset"
@@ -253,7 +263,7 @@ def _read(folder: Path, number: int) -> tuple[np.ndarray, np.ndarray]:
     found = _found(folder, number, PARTS)
     masks = {}
     for part, path in found.items():
-        masks[part] = read_picture(path)[..., 0] > 127
+        masks[part] = read_mask(path)
         _same_shape(image.shape[1::-1], masks[part].shape[1::-1], path)
         same_size(next(iter(masks.values())).shape[1::-1], masks[part].shape[1::-1], path)
     return image, merge(masks)

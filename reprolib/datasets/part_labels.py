@@ -106,10 +106,16 @@ def unlabelled(root: Path) -> list[Path]:
 def read_list(folder: Path, split: str) -> list[tuple[str, int]]:
     """(name, number) of every face in parts_<split>.txt, which has a `Name number` a line; UserError otherwise."""
     path = folder / f"parts_{split}.txt"
+    lines = folders.read_lines(path)
     try:
-        return [(line.split()[0], int(line.split()[1])) for line in folders.read_lines(path)]
+        faces = [(line.split()[0], int(line.split()[1])) for line in lines]
     except (IndexError, ValueError) as error:
         raise UserError(f"{path} should have a name and a number on each line: copy it again") from error
+    if not faces:
+        raise UserError(f"{path} should list the {split} faces, but is empty: copy it again")
+    for name, _ in faces:
+        folders.inside(folder / IMAGES, name, of=path)
+    return faces
 
 
 def check(root: Path) -> list[str]:
@@ -199,9 +205,10 @@ def _superpixels(folder: Path, name: str, number: int) -> np.ndarray:
 def _check_superpixel_labels(folder: Path, name: str, number: int, *, count: int) -> None:
     """UserError unless the label file has its count first and then one label, 0 to 2, for each superpixel."""
     path = folder / SUPERPIXEL_LABELS / name / f"{name}_{number:04d}.dat"
+    text = folders.read_text(path)
     try:
-        values = np.array(path.read_text().split(), int)
-    except (OSError, ValueError) as error:
+        values = np.array(text.split(), int)
+    except (ValueError, OverflowError) as error:
         raise UserError(f"{path} should hold the labels of the superpixels: copy it again") from error
     if len(values) != count + 1 or values[0] != count or not np.isin(values[1:], (0, 1, 2)).all():
         raise UserError(f"{path} should hold {count} and then as many labels 0, 1 or 2: copy it again")

@@ -236,17 +236,3 @@ def box_of(mask: np.ndarray) -> np.ndarray:
     if not len(xs):
         return np.zeros(4, np.float32)
     return np.array([xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1], np.float32)
-
-
-def subfolder(root: Path, name: str, *, holds: str) -> Path:
-    """`root`/`name` if it is there, else `root` itself if it holds `holds`; UserError if neither does."""
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"the data root {root} should be an existing folder: give its path as data_root (--data-root)")
-    for folder in (root / name, root):
-        if (folder / holds).exists():
-            return folder
-    raise UserError(
-        f"{root} should hold {name}/{holds} (or {holds} itself), but does not: "
-        f"unpack the dataset there in its official layout"
-    )

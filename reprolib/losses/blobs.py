@@ -26,6 +26,9 @@ def blobs_from_components(labels: np.ndarray, *, component_classes: Collection[i
     number as id; components are numbered after them in every image, from the same id in all images of the
     batch. For classes background, face, occlusion and component_classes={2} that is the map C of Eq. 2: 0, 1,
     ≥ 2. Source: Masi et al. 2020, Sec. 3.1 and 4.1 (COFW, without morphology).
+
+    >>> blobs_from_components(np.array([[[2, 0, 2, 255]]], np.uint8), component_classes={2})
+    array([[[ 2,  0,  3, -1]]])
     """
     blobs = blobs_from_labels(labels)
     whole = blobs[~np.isin(blobs, list(component_classes))]

@@ -12,6 +12,10 @@ def iou_loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
     scores: float (N, C, …), before the softmax. labels: integer (N, …), 255 = ignored. A class without labels has
     IoU 0 and gives no gradient; 0 if all labels are ignored. Source: Wang et al. 2018, Eq. 3 (Rahman and Wang 2016).
+
+    >>> scores = torch.tensor([[[9.0, -9.0, -9.0], [-9.0, 9.0, 9.0]]])  # classes 0, 1, 1
+    >>> iou_loss(scores, torch.tensor([[0, 1, 0]])).round(decimals=3)  # both classes have IoU 1/2
+    tensor(0.5000)
     """
     truth, used = label_masks(labels, classes=scores.shape[1])
     overlap, union = overlap_and_union(scores.softmax(1).flatten(2), truth, used)

@@ -14,6 +14,12 @@ def smoothness_penalty(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tens
     Where the consensus term ties each pixel to the mean of its blob, this one ties it to the next pixel only:
     the pairwise potential of a grid CRF, restricted to edges inside a labelled region, as a training loss.
     Source: anisotropic total variation (Rudin et al. 1992) on the softmax.
+
+    >>> logits = torch.tensor([[[[9.0, -9.0]], [[-9.0, 9.0]]]])  # two neighbours, of opposite opinion
+    >>> smoothness_penalty(logits, torch.tensor([[[1, 1]]])).round(decimals=3)
+    tensor(1.)
+    >>> smoothness_penalty(logits, torch.tensor([[[0, 1]]]))  # they bear different labels
+    tensor(0.)
     """
     p = logits.softmax(1)
     total, pairs = logits.new_zeros(()), logits.new_zeros(())

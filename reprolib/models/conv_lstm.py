@@ -74,7 +74,11 @@ class ConvLSTM(nn.Module):
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
-    """clip(0.2x + 0.5, 0, 1), Keras's (torch's has slope 1/6)."""
+    """clip(0.2x + 0.5, 0, 1), Keras's (torch's has slope 1/6).
+
+    >>> hard_sigmoid(torch.tensor([-9.0, 0.0, 1.0, 9.0]))
+    tensor([0.0000, 0.5000, 0.7000, 1.0000])
+    """
     return (0.2 * x + 0.5).clamp(0, 1)
 
 
@@ -82,6 +86,9 @@ class FrameClassifier(nn.Conv2d):
     """A new 1×1 convolution on every frame, the FCN's own classifier in the ConvLSTM's place: a control.
 
     Input float32 (N, T, in_channels, H, W); output (N, T, out_channels, H, W).
+
+    >>> FrameClassifier(32, 6)(torch.zeros(2, 5, 32, 7, 7)).shape  # two clips of five frames
+    torch.Size([2, 5, 6, 7, 7])
     """
 
     def __init__(self, in_channels: int, out_channels: int):

@@ -129,12 +129,18 @@ def test_a_corrupt_mask_is_named(folder):
 
 
 @pytest.mark.parametrize(
-    "content", [None, "idx orig_idx orig_file\n0 1\n", "idx orig_idx orig_file\n0 202600 202600.jpg"]
+    ("content", "said"),
+    [
+        (None, "is missing"),
+        ("<html>Sign in</html>", "should be a text file of the dataset, but is a web page"),
+        ("idx orig_idx orig_file\n0 1\n", "should have a header and lines `idx orig_idx orig_file`"),
+        ("idx orig_idx orig_file\n0 202600 202600.jpg", "should have a header and lines `idx orig_idx orig_file`"),
+    ],
 )
-def test_a_missing_or_foreign_mapping_is_named(folder, content):
+def test_a_missing_or_foreign_mapping_is_named(folder, content, said):
     path = folder / celebamask.MAPPING
     path.unlink() if content is None else path.write_text(content)
-    assert message(folder).startswith(f"{path} should have a header and lines `idx orig_idx orig_file`")
+    assert message(folder).startswith(f"{path} {said}")
 
 
 def test_a_mapping_that_is_cut_short_is_named(folder):

@@ -20,7 +20,7 @@ STUDY = Study(
     scores=SCORES,
     task_of=lambda config: config.task,
     work=work,
-    trivial=(rows.EVERYTHING, rows.MEAN_MASK),
+    trivial=(rows.EVERYTHING, rows.MEAN_MASK, rows.PARTS_MEAN_MASK),
     datasets={
         "lfw-parts": ("lfw", "part_labels"),
         "lfw-occluded": ("lfw", "part_labels"),

@@ -48,14 +48,17 @@ OCCLUSION_CLASSES = ("background", "face", "occlusion")
 BINARY_CLASSES = ("non-face", "face")
 
 SEED = 2020
-PREPARATION, CROPS = 1, 2  # raise when the same arguments give other arrays, or other crops and occluders
+PREPARATION, CROPS = 1, 3  # raise when the same arguments give other arrays, or other crops and occluders
 # first index of each set of rendered faces
 TEACHER, TRANSFER, OCCLUDED_TRAIN, OCCLUDED_TEST, PARTS_TRAIN, PARTS_TEST = (i * 100_000 for i in range(6))
 OCCLUDED_VALIDATION, PARTS_VALIDATION, TEACHER_VALIDATION = (i * 100_000 for i in range(6, 9))
 RENDERED_TEST = 200  # where the configuration says 0
 # pasted occluders: a stream of random numbers for each set, and the share of its faces
-STREAMS = {"teacher": 1, "teacher-validation": 2, "train": 3, "validation": 4, "test": 5, "transfer": 6}
+STREAMS = {"teacher": 1, "teacher-validation": 2, "train": 3, "validation": 4, "test": 5, "transfer": 6, "real": 7}
 OCCLUDED_SHARE, TRANSFER_SHARE = 0.8, 0.5
+# LFW is funnelled: without a detector's jitter, the mean mask is nearly as good as a network that looks at the face
+MOST_TURN = 30  # degrees to either side
+MOST_ZOOM, MOST_SHIFT = 1.35, 0.12  # of the square's side
 COFW_VALIDATION = 7  # every seventh training face
 DETECTION_SIZE = 256  # COFW: dlib needs faces of 40 pixels and more
 ZOOM = 4  # dlib places landmarks on whole pixels: faces are enlarged so many times
@@ -181,7 +184,8 @@ def transfer_faces(config: Config, data_root: Path | None) -> tuple[np.ndarray, 
         for path, face in zip(tqdm(paths, "transfer faces", delay=5), points, strict=True):
             if np.isfinite(face).all():
                 rng = _occluder_rng("transfer", path.stem, TRANSFER_SHARE)
-                one = crop(read_picture(path), None, face, config.size, occluder=rng)
+                frame = _frame_rng("transfer", path.stem)
+                one = crop(read_picture(path), None, face, config.size, frame=frame, occluder=rng)
                 images.append(one.image)
                 inside.append(one.landmarks)
         _some(images, lfw.UNLABELLED)
@@ -221,7 +225,7 @@ def real_occluders(config: Config, data_root: Path | None) -> FaceSet | None:
             image, labels = celebamask.read_indexed(folder, name)
             annotated = np.isin(labels, face)
             if annotated.any() and (kinds := _occluder_kinds(labels)):
-                crops.append(crop(image, annotated, _central_face(image), config.size))
+                crops.append(crop(image, annotated, _central_face(image), config.size, frame=_frame_rng("real", name)))
                 chosen.append(name)
                 tags.append(kinds)
         return _arrays(replace(_stacked(crops, chosen, chosen), tags=tuple(tags)))
@@ -267,22 +271,26 @@ def crop(
     points: np.ndarray | None,
     size: int,
     *,
+    frame: np.random.Generator | None = None,
     occluder: np.random.Generator | None = None,
 ) -> Crop:
     """The square around one face, with an occluder pasted at the image's own resolution, resized to `size`.
 
     image: uint8 (H, W, 3). face: bool (H, W), annotated face, or None without labels (all are 0 then). points: (68, 2)
-    landmarks, or None: then f is the convex hull of `face`. occluder: random numbers for it, or None for no occluder.
-    The square is `cofw.BOX_MARGIN` times the longer side of f's box; beyond the image it repeats the edge, and labels
-    are 255.
+    landmarks, or None: then f is the convex hull of `face`. The square is `cofw.BOX_MARGIN` times the longer side of
+    f's box; beyond the image it repeats the edge, and labels are 255. frame: random numbers that turn the face and
+    enlarge and shift its square, as a detector's boxes vary, or None. occluder: random numbers for it, or None.
     """
+    if frame is not None:
+        image, face, points = turned(image, face, points, frame)
     if points is None:
         hull = _hull(face)
-        x, y, side = square = cofw.box_square(box_of(hull))
+        x, y, side = square = _shifted(cofw.box_square(box_of(hull)), frame)
         contour, inside = crop_square(hull.astype(np.uint8), square, fill=0) > 0, np.full((68, 2), np.nan, np.float32)
     else:
         outline = contour_points(points, image.shape[:2])  # a mask would end at the image's border
-        x, y, side = square = cofw.box_square(np.concatenate([outline.min(axis=0), np.ptp(outline, axis=0)]))
+        box = np.concatenate([outline.min(axis=0), np.ptp(outline, axis=0)])
+        x, y, side = square = _shifted(cofw.box_square(box), frame)
         inside = points - np.array((x, y))
         contour = face_contour(inside, (side, side))
     image = crop_square(image, square)
@@ -302,6 +310,31 @@ def crop(
     )
 
 
+def turned(
+    image: np.ndarray, face: np.ndarray | None, points: np.ndarray | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Image, annotated face and landmarks turned by up to `MOST_TURN` degrees; arguments as in `crop`."""
+    middle = np.argwhere(face).mean(axis=0)[::-1] if points is None else points.mean(axis=0)
+    matrix = cv2.getRotationMatrix2D([float(v) for v in middle], float(rng.uniform(-MOST_TURN, MOST_TURN)), 1.0)
+    size = image.shape[1::-1]
+    image = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if face is not None:
+        face = cv2.warpAffine(face.astype(np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0
+    if points is not None:
+        points = (points @ matrix[:, :2].T + matrix[:, 2]).astype(points.dtype)
+    return image, face, points
+
+
+def _shifted(square: tuple[int, int, int], rng: np.random.Generator | None) -> tuple[int, int, int]:
+    """A square (x, y, side) enlarged and shifted at random; as it is without random numbers."""
+    if rng is None:
+        return square
+    x, y, side = square
+    larger = side * rng.uniform(1, MOST_ZOOM)
+    across, down = rng.uniform(-MOST_SHIFT, MOST_SHIFT, 2) * larger
+    return round(x + (side - larger) / 2 + across), round(y + (side - larger) / 2 + down), round(larger)
+
+
 def _hull(mask: np.ndarray) -> np.ndarray:
     """bool (H, W): the filled convex hull of the true pixels of a bool (H, W) mask, which has some."""
     filled = np.zeros(mask.shape, np.uint8)
@@ -313,6 +346,11 @@ def _occluder_rng(part: str, name: str, share: float) -> np.random.Generator | N
     """Random numbers for one face's occluder, from a stream that no other set has; None for 1 − `share` of faces."""
     rng = np.random.default_rng([SEED, STREAMS[part], zlib.crc32(name.encode())])
     return rng if rng.random() < share else None
+
+
+def _frame_rng(part: str, name: str) -> np.random.Generator:
+    """Random numbers for the frame of one face, from a stream that no other set has."""
+    return np.random.default_rng([SEED, len(STREAMS) + STREAMS[part], zlib.crc32(name.encode())])
 
 
 def _central_face(image: np.ndarray) -> np.ndarray | None:
@@ -382,7 +420,8 @@ def _lfw_part(root: Path, part: str, size: int, most: int, *, occluded: bool = T
                 name = f"{person}_{number:04d}"
                 image, classes = lfw.read_face(folder, person, number)
                 rng = _occluder_rng(part, name, OCCLUDED_SHARE) if occluded else None
-                crops.append(crop(image, classes == 1, found, size, occluder=rng))
+                frame = _frame_rng(part, name)
+                crops.append(crop(image, classes == 1, found, size, frame=frame, occluder=rng))
                 names.append(name)
                 persons.append(person)
         return _arrays(_stacked(crops, names, persons))

@@ -21,10 +21,11 @@ from reprolib.losses.blobs import blobs_from_components, blobs_from_labels, one_
 from reprolib.losses.consensus import consensus_loss, consensus_loss_batch_pooled
 from reprolib.losses.dice import dice_loss
 from reprolib.losses.smoothing import smoothness_penalty
+from reprolib.measuring import Workload
 from reprolib.models import complexity, pretrained, receptive_field
 from reprolib.models.encoder_decoder import EncoderDecoder
 from reprolib.models.fcn_mobilenet import FCNMobileNet
-from reprolib.planning import Work, Workload
+from reprolib.planning import Work
 from reprolib.studies.masi2020 import data as faces_of
 from reprolib.studies.masi2020.config import ALPHA, BETA, Config, Loss, Pretraining, Training
 from reprolib.studies.masi2020.scores import FACE, OCCLUSION, occlusion_metrics, parts_metrics, superpixel_percentage

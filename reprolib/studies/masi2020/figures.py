@@ -36,7 +36,7 @@ def drawn(results: Results, parameters: StudyParameters) -> dict[str, Figure]:
         "figure 4b": ((r.CE_FINETUNED, r.SAME_START), lambda: _sparsity_curves(records)),
         "figure 4c": ((r.EVERYTHING, r.CE_FINETUNED, r.CONSENSUS_FINETUNED), lambda: _faces_by_beta(kept)),
         "figure 5": (COMPARED, lambda: _occluded_faces(kept, range(4, 10))),
-        "figure 6": ((r.MEAN_MASK, r.PARTS_BASELINE, r.PARTS_CONSENSUS), lambda: _hair(kept)),
+        "figure 6": ((r.PARTS_MEAN_MASK, r.PARTS_BASELINE, r.PARTS_CONSENSUS), lambda: _hair(kept)),
         "extra B": ((r.CE_FINETUNED, *LOSSES), lambda: _loss_curves(records)),
     }
     ready = {
@@ -81,9 +81,9 @@ def _occluded_faces(kept: Mapping[str, Arrays], faces: range) -> Figure:
 
 def _hair(kept: Mapping[str, Arrays]) -> Figure:
     """Figure 6: input, annotation, cross-entropy, consensus on Part Labels."""
-    images, labels = (kept[r.MEAN_MASK][f"example_{name}"][:6] for name in ("images", "labels"))
+    images, labels = (kept[r.PARTS_MEAN_MASK][f"example_{name}"][:6] for name in ("images", "labels"))
     columns = {"input": list(images), "annotation": _tiles(images, labels, PARTS)}
-    for row, title in ((r.PARTS_BASELINE, "cross-entropy"), (r.PARTS_CONSENSUS, "consensus"), (r.UNET, "U-Net")):
+    for row, title in ((r.PARTS_BASELINE, "cross-entropy"), (r.PARTS_CONSENSUS, "consensus"), (r.PARTS_UNET, "U-Net")):
         if row in kept:
             columns[title] = _tiles(images, kept[row]["example_predictions"][:6], PARTS)
     return _grid(columns, PARTS)

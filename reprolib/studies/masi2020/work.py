@@ -36,9 +36,9 @@ def work(config: Config) -> list[Work]:
 def stage_spec(config: Config, stage: str) -> dict[str, Any]:
     """All that a shared stage ("teacher" or "transfer") depends on, but its seed: trials with equal ones share it."""
     spec = {
-        "stage": stage, "recipe": RECIPE, "data": config.data, "dataset": source(config),
+        "stage": stage, "recipe": RECIPE, "dataset": source(config),
         "profile": config.profile, "size": config.size, "width": config.width,
-        "occluded_teacher": config.occluded_teacher, "test_faces": config.test_faces,
+        "occluded_teacher": config.occluded_teacher,
         **asdict(config.pretraining),
     }  # fmt: skip
     if stage == "teacher":

@@ -1,0 +1,85 @@
+"""Timing a few steps of a training on this machine, through the loop that trains; torch is loaded only then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from reprolib.planning import Work
+
+TIMED_STEPS, TIMED_IMAGES = 3, 64
+
+
+class Workload(NamedTuple):
+    """What is timed: a network, random data for a few batches, and what `reprolib.training.train` does with them."""
+
+    network: Any
+    data: dict[str, Any]
+    loss: Callable
+    prepare: Callable
+    augment: Callable | None
+
+
+class Measured(NamedTuple):
+    """One kind of training on this machine: seconds per step and per predicted image, MiB, bytes per training image."""
+
+    step: float
+    image: float
+    megabytes: float
+    image_bytes: float
+
+
+def measure_all(study_id: str, device: str, works: Iterable[Work]) -> dict[tuple, Measured]:
+    """Time each kind of training once, in a fresh process like the workers' each: memory is that of one alone."""
+    from joblib.externals.loky import get_reusable_executor
+    from tqdm import tqdm
+
+    from reprolib.machine import thread_limits
+
+    kinds = {work.kind: work for work in works}
+    found = {}
+    for kind, work in tqdm(kinds.items(), "measuring", delay=5):
+        with get_reusable_executor(max_workers=1, env=thread_limits(1)) as executor:
+            found[kind] = executor.submit(measure, study_id, work, device).result()
+    return found
+
+
+def measure(study_id: str, work: Work, device: str) -> Measured:
+    """Three steps after one that warms up, through the loop that trains, and one batch of predictions; random data."""
+    import torch
+
+    from reprolib import studies
+    from reprolib.machine import peak_memory, set_seeds
+    from reprolib.training import RateChange, Schedule, make_fabric, predict, train
+
+    set_seeds(0, device)
+    ends = []
+
+    def note() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        ends.append(time.perf_counter())
+
+    load = studies.load(study_id).module("experiment").workload(work, images=timed_images(work))
+    schedule = Schedule(1, work.batch_size, lr=1e-5, change=lambda optimiser: RateChange(after_step=note))
+    train(
+        load.network, load.data, load.loss, schedule=schedule, fabric=make_fabric(device), seed=0,
+        prepare=load.prepare, augment=load.augment,
+    )  # fmt: skip
+    load.network.eval()
+    images = load.data["images"][:TIMED_IMAGES]
+    predict(load.network, images[:1], prepare=load.prepare)
+    start = time.perf_counter()
+    predict(load.network, images, prepare=load.prepare)
+    per_image = (time.perf_counter() - start) / len(images)
+    bytes_per_image = sum(x.element_size() * x[0].numel() for x in load.data.values())
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak_memory()
+    return Measured(fmean(b - a for a, b in pairwise(ends)), per_image, peak, bytes_per_image)
+
+
+def timed_images(work: Work) -> int:
+    return work.batch_size * (1 + TIMED_STEPS)
