@@ -21,6 +21,7 @@ from reprolib.datasets.people import numbered
 from reprolib.lip_checkpoints import save_model
 from reprolib.losses.dice import dice_loss, dice_sum
 from reprolib.losses.lip_loss import ce_dice_loss, lip_loss
+from reprolib.measuring import Workload
 from reprolib.models import complexity, pretrained
 from reprolib.models.dgcnet import DualSegNetwork
 from reprolib.models.encoders import load_imagenet
@@ -31,7 +32,7 @@ from reprolib.models.lip_inference import MultiScale, OneOutput, expecting, mean
 from reprolib.models.lip_network import LipNetwork
 from reprolib.models.lsfcnn import LSFCNN, and_by_product, and_rules
 from reprolib.models.spygr import SpyGRNetwork
-from reprolib.planning import Work, Workload
+from reprolib.planning import Work
 from reprolib.studies.yang2023 import data as of
 from reprolib.studies.yang2023 import rows as r
 from reprolib.studies.yang2023.config import Config, Training
