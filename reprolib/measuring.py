@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import BrokenExecutor
 from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reprolib.errors import UserError
 
 if TYPE_CHECKING:
     from reprolib.planning import Work
@@ -34,7 +37,10 @@ class Measured(NamedTuple):
 
 
 def measure_all(study_id: str, device: str, works: Iterable[Work]) -> dict[tuple, Measured]:
-    """Time each kind of training once, in a fresh process like the workers' each: memory is that of one alone."""
+    """Time each kind of training once, in a fresh process like the workers' each: memory is that of one alone.
+
+    UserError if such a process dies.
+    """
     from joblib.externals.loky import get_reusable_executor
     from tqdm import tqdm
 
@@ -44,7 +50,13 @@ def measure_all(study_id: str, device: str, works: Iterable[Work]) -> dict[tuple
     found = {}
     for kind, work in tqdm(kinds.items(), "measuring", delay=5):
         with get_reusable_executor(max_workers=1, env=thread_limits(1)) as executor:
-            found[kind] = executor.submit(measure, study_id, work, device).result()
+            try:
+                found[kind] = executor.submit(measure, study_id, work, device).result()
+            except BrokenExecutor:
+                raise UserError(
+                    f"The process that timed {work.network} died, most likely for lack of memory; plan without "
+                    "measuring, or with fewer programs beside it."
+                ) from None
     return found
 
 

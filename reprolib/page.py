@@ -326,8 +326,9 @@ class Page:
         if not tries:
             display(HTML("<p>No learning rate was tuned; each row has the one of the table of sizes.</p>"))
             return
-        table = pd.DataFrame([vars(t) for t in tries]).pivot(index=["data", "row"], columns="lr", values="validation")
-        table.index = [f"{row} ({data})" for data, row in table.index]
+        lines = pd.DataFrame([vars(t) for t in tries])
+        table = lines.pivot(index=["data", "profile", "row"], columns="lr", values="validation")
+        table.index = [f"{row} ({data}, {profile})" for data, profile, row in table.index]
         table.columns = [f"{lr:g}" for lr in table.columns]
         caption = "Best validation score of each learning rate: one seed, a third of the epochs, no test item."
         display(HTML(report.to_html(table.round(2).rename_axis(index=None), caption)))
@@ -358,7 +359,9 @@ class Page:
         """All claims of each data source with effect, interval, detectable effect and both verdicts, folded."""
         for p in self.sources:
             table = claims_table(self.study, self._judged[p.data])
-            table.to_csv(self.store.root / "tables" / f"{self.study.ID}-claims-{p.data}-{p.profile}.csv")
+            path = self.store.root / "tables" / f"{self.study.ID}-claims-{p.data}-{p.profile}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(path)
             caption = f"All claims. {made_from(self._records(p))}"
             self._fold(report.to_html(table, caption), f"All claims on {ON[p.data]}")
 

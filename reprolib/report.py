@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from reprolib.errors import UserError
-from reprolib.paths import PUBLISHED
+from reprolib.paths import PUBLISHED, ROOT
 from reprolib.statistics import Interval, kendall_tau
 
 ABSENT = "—"
@@ -127,11 +127,13 @@ def fact(study: str, quantity: str, published: str | float, ours: float, *, sour
 def published(study: str, table: str) -> pd.DataFrame:
     """Read a paper's own table: rows and columns in printed order, nan where the paper gives no number.
 
-    Source: `reprolib/published/<study>.csv`, table,row,column,value. UserError: no such study or table.
+    Source: `studies/<study>/published.csv`, or `published/<study>.csv` of a study that is not yet ported, with
+    table,row,column,value. UserError: no such study or table.
     """
-    path = PUBLISHED / f"{study}.csv"
+    own = ROOT / "reprolib" / "studies" / study / "published.csv"
+    path = own if own.exists() else PUBLISHED / f"{study}.csv"
     if not path.exists():
-        raise UserError(f"Expected published numbers of {study} in {path.name}, found no such file; add it.")
+        raise UserError(f"Expected published numbers of {study} in {own}, found no such file; add it.")
     return published_from(path, table)
 
 

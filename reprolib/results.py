@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -88,7 +88,6 @@ class Results:
         # "not done" is for what could be done: not for quoted rows, nor for scores that a finished row does not have
         done = [row in ours.index or row in self.study.quoted or row not in lines for row in beside.index]
         beside.loc[done, own] = beside.loc[done, own].replace(report.NOT_DONE, report.ABSENT)
-        beside[own] = beside[own].where(beside[own].ne(report.NOT_DONE) | _planned(beside, lines), report.ABSENT)
         if paper.empty:
             return beside.iloc[:-1].xs("ours", axis=1, level=1)
         return beside
@@ -116,7 +115,7 @@ class Results:
         family = [j for j in judged if j.claim.primary and j.verdict != verdicts.NOT_TESTED]
         oriented = [_oriented(j.effect, j.claim) for j in family]
         rules = [self._rule(parameters, j.claim) for j in family]
-        corrected = verdicts.verdict_holm(oriented, rules, [p_value(effect) for effect in oriented])
+        corrected = verdicts.verdict_holm(oriented, rules, [self._p(parameters, j) for j in family])
         by_id = dict(zip((j.claim.id for j in family), corrected, strict=True))
         return [
             replace(j, verdict_holm=by_id.get(j.claim.id, verdicts.NOT_TESTED)) if j.claim.primary else j
@@ -191,10 +190,22 @@ class Results:
         error = self.study.scores[claim.score].error
         our_b = self.level_of(parameters, claim.b, claim.score)
         if claim.kind == "null":
-            margin = claim.margin or verdicts.default_margin(our_b, error=error)
-            return partial(verdicts.no_difference_verdict, margin=margin)
+            return partial(verdicts.no_difference_verdict, margin=self._margin(parameters, claim))
         expected = verdicts.expected_effect(claim.published_a, claim.published_b, our_b, error=error)
+        if not expected:  # our reference row leaves no error, so that no size can be expected
+            return verdicts.sign_verdict
         return partial(verdicts.size_verdict, expected=abs(expected))
+
+    def _margin(self, parameters: StudyParameters, claim: Claim) -> float:
+        """How far two rows may differ where the paper finds no difference."""
+        our_b = self.level_of(parameters, claim.b, claim.score)
+        return claim.margin or verdicts.default_margin(our_b, error=self.study.scores[claim.score].error)
+
+    def _p(self, parameters: StudyParameters, judged: Judged) -> float:
+        """Two-sided p of a judged claim, for Holm's order."""
+        if judged.claim.kind == "null":
+            return verdicts.no_difference_p_value(judged.effect, self._margin(parameters, judged.claim))
+        return p_value(judged.effect)
 
     def _learned(self, parameters: StudyParameters, name: str) -> bool:
         """Whether a row beats the best trivial prediction of its task on validation items (rule 1)."""
@@ -235,11 +246,6 @@ def _metric(record: Record, metric: str, suffix: str) -> float:
     """A metric of the record, with the line's suffix where there is such a one; nan where the row has none."""
     measured = record.metrics | record.cost
     return measured.get(metric + suffix, measured.get(metric, np.nan))
-
-
-def _planned(beside: pd.DataFrame, lines: Mapping[str, Any]) -> np.ndarray:
-    """True for the cells of lines that we train."""
-    return np.array([[name in lines] for name in beside.index])
 
 
 def _cells(path: Path) -> pd.DataFrame:

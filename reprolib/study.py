@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
@@ -133,17 +133,17 @@ class Study:
     rows: Callable[[StudyParameters], list[Row]]
     declared_tables: tuple[Table, ...]
     figures: tuple[str, ...]  # of the paper: "figure 1" …
-    without_rows: tuple[str, ...]  # figures drawn from the method itself
-    quoted: Mapping[str, str]  # rows of the paper's tables that we do not train → why
-    recipe: int
     scores: Mapping[str, Score]  # name, which is also the record's metric → score
-    task_of: Callable[[Any], str]  # configuration → task: rows of one task share validation items
     work: Callable[[Any], list[Work]]  # configuration → the trainings that a trial needs, in order
     trivial: tuple[str, ...]  # rows that predict without a look
-    datasets: Mapping[str, tuple[str, ...]]  # dataset → folders that it needs under the data root
-    loaders: Mapping[str, str]  # folder → module with `check`, for `data check`
-    tuned: Mapping[str, tuple[str, ...]]  # data source → rows whose learning rate is tuned (`reprolib.tuning`)
-    rates: tuple[float, ...]  # tried for each of them
+    recipe: int = 1  # raised when a change alters what a trial computes
+    without_rows: tuple[str, ...] = ()  # figures drawn from the method itself
+    quoted: Mapping[str, str] = field(default_factory=dict)  # rows of the paper's tables that we do not train → why
+    task_of: Callable[[Any], str] = lambda config: ""  # configuration → task: rows of one task share validation items
+    datasets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # → folders it needs under the data root
+    loaders: Mapping[str, str] = field(default_factory=dict)  # folder → module with `check`, for `data check`
+    tuned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # data source → rows to tune (`reprolib.tuning`)
+    rates: tuple[float, ...] = ()  # learning rates that are tried for each of them
     Parameters: type[StudyParameters] = StudyParameters
     folder: Path = STUDIES_FOLDER
 
@@ -196,6 +196,8 @@ class Study:
         """What of the study's datasets is under the data root, line by line; UserError if none is or one is damaged."""
         from reprolib.studies import check_datasets
 
+        if not self.loaders:
+            raise UserError(f"{self.ID} uses rendered faces only; there is nothing to check.")
         modules = {folder: importlib.import_module(name) for folder, name in self.loaders.items()}
         return check_datasets(data_root, modules)
 

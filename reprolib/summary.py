@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from reprolib import studies
 from reprolib.parameters import DATA
 from reprolib.report import ABSENT, NOT_DONE
 from reprolib.store import RunStore
@@ -13,19 +14,12 @@ from reprolib.verdicts import VERDICTS
 
 OLD_VERDICT = "same direction"  # of studies that are not yet ported to `reprolib.study`
 
-PAPERS = {
-    "masi2020": "Structure via consensus for face segmentation and parsing (CVPR 2020)",
-    "yang2023": "Lip image segmentation by fuzzy logic and graph reasoning (TFS 2024)",
-    "yin2020": "End-to-end face parsing by interlinked networks (Cogn. Neurodyn. 2021)",
-    "wang2018": "Face mask extraction in video sequence (IJCV 2019)",
-    "sheng2021": "Semantic-spatio-temporal graph network for lip reading (TMM 2022)",
-}
-
 
 def coverage(found: Mapping[str, Any]) -> pd.DataFrame:
     """One row per paper and data source: what is done of what there is; from `reprolib.status.status`."""
     rows = []
-    for study, title in PAPERS.items():
+    for study in studies.STUDIES:
+        title = studies.load(study).TITLE
         parts = found["studies"].get(study)
         if parts is None:
             rows.append({"paper": title, "data": ABSENT} | dict.fromkeys(("tables", "figures", "systems"), NOT_DONE))

@@ -314,7 +314,7 @@ def test_status_of_an_empty_store(call):
                 "systems": {"ours": {}, "theirs": {}, "elsewhere": {"reason": "no public code"}},
             }
         },
-        "totals": {"tables": [0, 31], "figures": [0, 40], "systems": [0, 3]},
+        "totals": {"tables": [0, 2], "figures": [0, 2], "systems": [0, 3]},
     }
 
 
@@ -330,22 +330,22 @@ def test_status_counts_a_table_when_all_its_trials_are_done(call):
     assert found["studies"]["fake"]["systems"]["ours"] == {}
     # Figure 2 needs no trial: it stands as soon as its data source has a table.
     assert list(found["studies"]["fake"]["figures"]["2"]) == ["synthetic"]
-    assert found["totals"] == {"tables": [1, 31], "figures": [1, 40], "systems": [1, 3]}
+    assert found["totals"] == {"tables": [1, 2], "figures": [1, 2], "systems": [1, 3]}
 
 
 def test_status_misses_a_table_with_one_trial_lost(call):
     run_profile(call, "cpu")
-    assert status(call)["totals"]["tables"] == [2, 31]
+    assert status(call)["totals"]["tables"] == [2, 2]
     lost = fake_study().trials(StudyParameters(profile="cpu"))["table 2"][0]
     (paths.RESULTS / "trials" / "fake" / f"{lost.key}.json").unlink()
     found = status(call)
-    assert found["totals"] == {"tables": [0, 31], "figures": [1, 40], "systems": [1, 3]}
+    assert found["totals"] == {"tables": [0, 2], "figures": [1, 2], "systems": [1, 3]}
     assert found["studies"]["fake"]["systems"]["ours"]["synthetic"]["seeds"] == 2
 
 
 def test_status_prefers_gpu_records_and_ignores_smoke(call):
     run_profile(call, "smoke")
-    assert status(call)["totals"]["tables"] == [0, 31]
+    assert status(call)["totals"]["tables"] == [0, 2]
     run_profile(call, "cpu")
     run_profile(call, "gpu", "--tables", "2")
     tables = status(call)["studies"]["fake"]["tables"]
@@ -356,7 +356,7 @@ def test_status_keeps_data_sources_apart(call, tmp_path):
     run_profile(call, "cpu", "--data", "public", "--data-root", str(tmp_path))
     found = status(call)
     assert list(found["studies"]["fake"]["tables"]["1"]) == ["public"]
-    assert found["totals"]["tables"] == [2, 31]
+    assert found["totals"]["tables"] == [2, 2]
     run_profile(call, "cpu")
     assert list(status(call)["studies"]["fake"]["tables"]["1"]) == ["synthetic", "public"]
 
@@ -367,7 +367,7 @@ def test_status_in_words(call):
     assert "  table 1: not done" in out
     assert "  table 2: synthetic (cpu, 2 seeds)" in out
     assert "  system elsewhere: not trained (no public code)" in out
-    assert out[-1] == "tables: 1 of 31, figures: 1 of 40, systems: 1 of 3"
+    assert out[-1] == "tables: 1 of 2, figures: 1 of 2, systems: 1 of 3"
 
 
 # --- claims and fidelity

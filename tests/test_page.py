@@ -1,16 +1,21 @@
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
+import shared_core as fake
+from shared_core import BASE, EXTRA, NOTHING, OURS, save
 
 from reprolib import page, report, studies
+from reprolib.errors import UserError
 from reprolib.paths import ROOT
 from reprolib.report import fact
 from reprolib.store import RunStore
+from reprolib.study import Study
 from reprolib.trial import Outcome
 
 
-class Study:
+class OneTable:
     """A study of one table whose only trial is recorded on synthetic data."""
 
     ID = "wang2018"
@@ -40,7 +45,7 @@ def shown(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "display", lambda thing: html.append(thing.data))
     store = RunStore(tmp_path)
     facts = [fact("wang2018", "layers", "5", 5), fact("wang2018", "parameters", "7", 8)]
-    study = Study(facts)
+    study = OneTable(facts)
     parameters = study.real.Parameters(seeds=1)
     [trial] = study.trials(parameters)["table 2"]
     cost = {"seconds": 1.0, "device": "cpu", "device_name": "a CPU", "peak_memory_mb": 1.0}
@@ -98,13 +103,212 @@ def test_an_empty_table_of_our_own_is_left_out(shown):
     assert "Spread. Data: synthetic" in html[0]
 
 
+# --- pages of studies on the shared core -------------------------------------------------------------
+
+
+@pytest.fixture
+def html(monkeypatch):
+    """Everything that a page displays."""
+    shown: list[str] = []
+    monkeypatch.setattr(page, "display", lambda thing: shown.append(thing.data))
+    return shown
+
+
+def cells(table: str) -> list[list[str]]:
+    """The text of an HTML table, line by line."""
+    lines = re.findall(r"<tr.*?</tr>", table, re.DOTALL)
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, re.DOTALL) for line in lines]
+
+
+def opened(study, store) -> page.Page:
+    return page.Page(study, study.Parameters(profile="cpu"), store)
+
+
+def run_all(study, store, *, gain=8.0, **how):
+    save(store, study, NOTHING, validation=50.0, **how)
+    save(store, study, BASE, spread=0.0, **how)
+    save(store, study, OURS, iou=60.0 + gain, **how)
+
+
+@pytest.fixture
+def core(tmp_path, monkeypatch):
+    return fake.make(tmp_path, monkeypatch), RunStore(tmp_path / "results")
+
+
+def test_findings_come_from_the_most_trusted_data_that_could_test_a_claim(core, html):
+    study, store = core
+    run_all(study, store, data="synthetic")
+    run_all(study, store, data="public", gain=-3.0)
+    save(store, study, BASE, data="paper")  # a record, but no test
+    opened(study, store).findings("larger")
+    assert html == [
+        '<p class="findings">Ours is better. We find the opposite on other real data: −3.00 points '
+        "(95 % interval −3.98 to −2.02; 5 seeds); the paper: +10 points. "
+        "1 of 1 primary claims could be tested: 1 opposite.</p>"
+    ]
+
+
+def test_findings_of_nothing_say_so(core, html):
+    opened(*core).findings("larger")
+    assert html == [
+        '<p class="findings">Ours is better. Not tested on rendered data: at least one of the two rows was not run. '
+        "0 of 1 primary claims could be tested.</p>"
+    ]
+
+
+def test_the_headline_shows_published_and_own_effects_as_shares_of_the_reference_rows_error(core, monkeypatch, html):
+    study, store = core
+    run_all(study, store)
+    figures = []
+    monkeypatch.setattr(page, "show_figure", lambda figure, **how: figures.append((figure, how)))
+    opened(study, store).headline()
+    [(figure, how)] = figures
+    assert (how["watermark"], how["path"].name) == (False, "headline-cpu.svg")
+    ends = [np.asarray(line.get_xdata(), float) for line in figure.axes[0].lines]
+    assert any(x == pytest.approx([100 * 10 / 39.5]) for x in ends)  # the paper's
+    assert any(x == pytest.approx([100 * 8 / 40]) for x in ends)  # ours
+    assert any(len(x) == 2 and x == pytest.approx([100 * 7.018 / 40, 100 * 8.982 / 40], abs=0.01) for x in ends)
+
+
+def test_the_most_trusted_table_is_open_and_the_others_are_folded(core, html):
+    study, store = core
+    run_all(study, store, data="synthetic")
+    run_all(study, store, data="paper")
+    opened(study, store).table("table 1")
+    first, second = html
+    assert first.startswith('<figure class="results">')
+    assert "Table 1. Both rows. Data: paper; profile: cpu; seeds: 5; device: a CPU; made from 11 records." in first
+    assert "Not from the paper&#x27;s text: Ours, holes: release." in first
+    command = 'reprolib run fake2020 --profile cpu --data paper --data-root DATA --tables "table 1"'
+    assert f"<code>python -m {command}</code>" in first
+    assert second.startswith("<details><summary>Rendered data</summary>")
+    saved = pd.read_csv(store.root / "tables" / "fake2020-table-1-paper-cpu.csv", header=[0, 1], index_col=0)
+    assert saved.loc[OURS, ("IoU", "ours")] == "68.0 ± 0.8"
+
+
+def test_a_figure_is_shown_of_the_most_trusted_data_that_have_it(core, monkeypatch, html):
+    study, store = core
+    for data in ("synthetic", "public", "paper"):
+        save(store, study, BASE, data=data)
+
+    def drawn(results, parameters):
+        return {"figure 1": parameters.data} if parameters.data != "paper" else {}
+
+    fake.register(monkeypatch, ".figures", drawn=drawn)
+    shown = []
+    monkeypatch.setattr(page, "show_figure", lambda figure, **how: shown.append((figure, how["path"].name)))
+    made = opened(study, store)
+    made.figure("figure 1", "figure 1", "Figure 1.")
+    made.figure("figure 2", "figure 2", "Figure 2.")
+    assert shown == [("public", "figure-1-public-cpu.png")]
+    assert "Figure 1. Data: public; profile: cpu" in html[0]
+    assert html[1] == "<p><em>Figure 2. Not done: no record of its rows.</em></p>"
+
+
+def test_answers_of_claims_and_questions_are_one_sentence_per_data_source(tmp_path, monkeypatch, html):
+    study = fake.make(tmp_path, monkeypatch, {}, {"id": "why", "kind": "question", "statement": "Why?", "primary": ""})
+    store = RunStore(tmp_path / "results")
+    opened(study, store).answer("why")
+    assert html.pop() == "<ul><li>Why? Not run.</li></ul>"
+    run_all(study, store)
+    opened(study, store).answer("larger", "why")
+    assert html.pop() == (
+        "<ul><li>Ours is better. We find the same on rendered data: +8.00 points "
+        "(95 % interval +7.02 to +8.98; 5 seeds); the paper: +10 points.</li>"
+        "<li>Why? Rendered data: +8.00 points (95 % interval +7.02 to +8.98; 5 seeds).</li></ul>"
+    )
+    opened(study, store).questions()
+    assert "What the paper leaves open" in html[0] and "Why?" in html[0] and "Ours is better" not in html[0]
+
+
+def test_all_claims_are_folded_and_saved_with_both_verdicts(core, html):
+    study, store = core
+    opened(study, store).claims()
+    assert html.pop().startswith("<details><summary>All claims on rendered data</summary>")
+    run_all(study, store)
+    opened(study, store).claims()
+    saved = pd.read_csv(store.root / "tables" / "fake2020-claims-synthetic-cpu.csv", index_col=0)
+    line = saved.loc["Ours is better."]
+    assert (line["verdict"], line["after Holm"], line["primary"]) == ("reproduced", "reproduced", "yes")
+    assert (line["detectable"], line["paper"]) == (1.31, "+10 points")
+
+
+def test_gates_show_validation_scores_best_epochs_and_convergence(core, html):
+    study, store = core
+    run_all(study, store)
+    save(store, study, EXTRA, converged=False, validation=71.5)
+    opened(study, store).gates()
+    header, *lines = cells(html[0])
+    assert header == ["", "seeds", "validation score", "best epoch", "converged", "minutes a seed"]
+    assert lines == [
+        [NOTHING, "1", "50.0", "—", "—", "1.0"],
+        [BASE, "5", "80.0", "3–3 of 10", "yes", "1.0"],
+        [OURS, "5", "80.0", "3–3 of 10", "yes", "1.0"],
+        [EXTRA, "5", "71.5", "3–3 of 10", "no", "1.0"],
+    ]
+
+
+def test_the_rates_that_were_tried_are_shown(core, html):
+    study, store = core
+    opened(study, store).tuning()
+    assert "No learning rate was tuned" in html.pop()
+    lines = [f"synthetic,facesynth,cpu,Base,{tried}" for tried in ("0.1,4,0,60.0", "0.2,4,0,70.456")]
+    lines.append("synthetic,facesynth,gpu,Base,0.1,20,0,65.0")
+    header = "data,dataset,profile,row,lr,epochs,seed,validation"
+    (study.folder / study.ID / "tuning.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+    opened(study, store).tuning()
+    assert cells(html[0]) == [
+        ["", "0.1", "0.2"], ["Base (synthetic, cpu)", "60.0", "70.46"], ["Base (synthetic, gpu)", "65.0", "—"],
+    ]  # fmt: skip
+
+
+def test_only_numbers_of_the_paper_or_its_release_are_counted_as_met(tmp_path, monkeypatch, html):
+    facts = [
+        fact("fake2020", "layers", "5", 5), fact("fake2020", "GMAC", "7.0", 8.0, source="release"),
+        fact("fake2020", "receptive field", "9", 9, source="arithmetic"),
+    ]  # fmt: skip
+    study = fake.make(tmp_path, monkeypatch, experiment={"facts": lambda: facts})
+    opened(study, RunStore(tmp_path / "results")).facts()
+    assert html[0] == "<p>1 of 2 numbers of the paper or its release are met exactly.</p>"
+    assert "GMAC" in html[1] and "layers" not in html[1]
+    assert html[2].startswith("<details><summary>All 3</summary>") and "receptive field" in html[2]
+
+
+def test_a_row_is_shown_in_every_profile_and_quoted_rows_with_their_reasons(core, html):
+    made = opened(*core)
+    made.sizes(OURS, data="paper")
+    header, *lines = cells(html.pop())
+    assert header == ["", "smoke", "cpu", "gpu"]
+    assert ["dataset", "own", "own", "own"] in lines and ["training lr", "0.1", "0.1", "0.1"] in lines
+    made.quoted()
+    assert "1 quoted rows" in html[0] and "quoted: no code" in html[0]
+
+
+def test_a_page_is_opened_without_training_and_with_checked_parameters(core, tmp_path, monkeypatch):
+    study, _ = core
+    monkeypatch.setattr(studies, "store_of", lambda parameters: RunStore(tmp_path / "results"))
+    made = page.open_study(fake.ID, train=False, profile="cpu")
+    assert (made.study, made.sources) == (study, [study.Parameters(profile="cpu")])
+    with pytest.raises(UserError, match="Unknown parameter 'sede'; did you mean 'seeds'"):
+        page.open_study(fake.ID, train=False, sede=3)
+
+
 @pytest.mark.parametrize("name", studies.STUDIES)
-def test_every_answer_that_a_page_asks_for_is_known_to_its_study(name, tmp_path):
+def test_everything_that_a_notebook_asks_for_is_known_to_its_study(name, tmp_path):
     study = studies.load(name)
     source = (ROOT / "notebooks" / f"{name}.py").read_text(encoding="utf-8")
-    asked = [re.findall(r'"([^"]+)"', ids) for ids in re.findall(r"shown\.answers\((.*?)\)", source, re.DOTALL)]
-    assert asked
-    for ids in asked:
+
+    def asked(calls: str) -> list[list[str]]:
+        found = re.findall(rf"shown\.(?:{calls})\((.*?)\)", source, re.DOTALL)
+        return [re.findall(r'"([^"]+)"', words) for words in found]
+
+    if isinstance(study, Study):
+        known = {claim.id for claim in study.registered_claims}
+        assert {id for ids in asked("answer|findings") for id in ids} <= known
+        assert {words[0] for words in asked("table")} == {table.place for table in study.declared_tables}
+        return
+    assert asked("answers")
+    for ids in asked("answers"):
         lines = study.answers(study.Parameters(), RunStore(tmp_path), ids)
         assert len(lines) == len(ids)
         assert all("Not done" in line for line in lines)

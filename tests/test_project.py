@@ -18,7 +18,7 @@ from reprolib.paths import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-PROSE = ("README.md", "book/reproduce.md", "book/methods.md")
+PROSE = ("README.md", "CONTRIBUTING.md", "book/reproduce.md", "book/methods.md", "book/sixth_paper.md")
 
 
 def locked() -> dict[str, set[str]]:

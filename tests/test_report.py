@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reprolib import report
+from reprolib import report, studies
 from reprolib.errors import UserError
-from reprolib.paths import PUBLISHED
+from reprolib.paths import PUBLISHED, ROOT
 from reprolib.statistics import Interval
+
+OF_PORTED = sorted((ROOT / "reprolib" / "studies").glob("*/published.csv"))  # the others are in one folder
+TABLES = {path.stem: path for path in sorted(PUBLISHED.glob("*.csv"))} | {path.parent.name: path for path in OF_PORTED}
 
 
 def interval(low: float, point: float, high: float) -> Interval:
@@ -106,7 +109,10 @@ def test_a_fact_shows_both_numbers_alike():
         "published": "7.0",
         "ours": 7.1498,
         "equal": False,
+        "source": "paper",
     }
+    assert report.fidelity_table(facts)["source"].tolist() == ["paper", "paper"]
+    assert report.fact("s", "GMAC", "7.0", 7.0, source="release").source == "release"
 
 
 def test_a_claim_becomes_json_without_nan():
@@ -129,26 +135,44 @@ def test_the_verdict_table_has_a_row_per_claim():
     assert counts.loc[("masi2020", "synthetic")].tolist() == [1, 0, 0, 0, 1]
 
 
-@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.csv")), ids=lambda path: path.stem)
-def test_published_numbers_are_numeric_named_and_given_once(path):
-    cells = pd.read_csv(path, dtype={"table": str})
-    assert cells.columns.tolist() == ["table", "row", "column", "value"]
+def test_each_paper_has_its_numbers_in_one_place():
+    assert sorted(TABLES) == sorted(studies.STUDIES)
+    assert len(TABLES) == len(OF_PORTED) + len(list(PUBLISHED.glob("*.csv")))
+
+
+@pytest.mark.parametrize("study", TABLES)
+def test_published_numbers_are_numeric_named_and_given_once(study):
+    cells = pd.read_csv(TABLES[study], dtype={"table": str})
+    assert cells.columns[:4].tolist() == ["table", "row", "column", "value"]
+    if TABLES[study] in OF_PORTED:  # whose number each one is
+        assert cells.columns[4:].tolist() == ["source"]
+        assert set(cells["source"]) <= {"paper", "release", "readme"}
     assert np.isfinite(cells["value"].to_numpy(float)).all()
     assert not cells.duplicated(["table", "row", "column"]).any()
     assert not cells[["table", "row", "column"]].map(lambda text: text != text.strip() or not text).any(axis=None)
 
 
 def test_masi2020_has_its_four_tables_in_printed_order():
-    assert pd.read_csv(PUBLISHED / "masi2020.csv", dtype={"table": str})["table"].unique().tolist() == list("1234")
+    assert pd.read_csv(TABLES["masi2020"], dtype={"table": str})["table"].unique().tolist() == list("1234")
     first, third = report.published("masi2020", "1"), report.published("masi2020", "3")
     assert first.columns.tolist() == ["IOU_face", "acc.", "rec_face", "rec_all", "spars.", "fps"]
     assert first.shape == (12, 6)
-    assert report.published("masi2020", "2").shape == (25, 2)
+    second = report.published("masi2020", "2")
+    assert (second.shape, second.columns.tolist()) == ((25, 4), ["size_in", "no CRF", "acc_p", "acc_sp"])
+    assert set(second["no CRF"]) == {0, 1}
+    assert first.loc["Struct. Forest [30]", "rec_all"] == 88.6
     assert report.published("masi2020", "4").shape == (9, 4)
     assert third.columns.tolist() == [
         *("IOU_hair", "IOU_bg", "IOU_face", "IOU_mean", "recall_all", "acc_p", "acc_sp", "spars.")
     ]
     assert first.loc["Struct. via con. +Transf.+f.t.", "spars."] == 1.6
+
+
+def test_masi2020_names_the_six_cells_that_only_the_authors_release_has():
+    cells = pd.read_csv(TABLES["masi2020"], dtype={"table": str})
+    released = cells[cells["source"] == "release"]
+    assert released[["table", "row"]].drop_duplicates().values.tolist() == [["3", "Struct. via cons. +reg."]]
+    assert released["value"].tolist() == [75.84, 95.75, 90.63, 87.41, 93.22, 96.06]
 
 
 def test_masi2020_table_1_agrees_with_itself():

@@ -3,6 +3,7 @@
 from reprolib.store import RunStore
 from reprolib.summary import compute, coverage, verdict_counts, verdicts
 from reprolib.trial import Outcome, Trial
+from reprolib.verdicts import VERDICTS
 
 DONE = {"profile": "gpu", "seeds": 3, "device": "a GPU"}
 
@@ -51,6 +52,18 @@ def test_verdicts_are_counted_per_data_source():
     assert table.loc["synthetic", "same direction"] == 2
     assert table.loc["public", "opposite"] == 1
     assert table.to_numpy().sum() == 3
+
+
+def test_each_verdict_of_the_one_rule_has_a_column_and_the_old_one_only_where_it_was_given():
+    table = verdict_counts([claim(verdict="smaller"), claim(verdict="inconclusive"), claim(verdict="smaller")])
+    assert table.columns.tolist() == list(VERDICTS)
+    assert table.loc["synthetic", ["smaller", "inconclusive"]].tolist() == [2, 1]
+    assert "same direction" in verdict_counts([claim()])
+
+
+def test_a_claim_of_a_ported_study_is_shown_with_all_that_its_json_has():
+    full = claim(verdict="smaller", verdict_holm="inconclusive", primary=True, dataset="own", units=12, detectable=1.0)
+    assert verdicts([full]).iloc[0]["on synthetic data"] == "smaller: +2 % (−0.50 … +4.50), 3 seeds, gpu"
 
 
 def test_compute_adds_up_the_hours_of_each_machine(tmp_path):

@@ -3,10 +3,11 @@
 import difflib
 import importlib
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from reprolib import paths
 from reprolib.datasets.folders import DatasetMissing
@@ -16,7 +17,13 @@ from reprolib.store import RunStore
 from reprolib.study import Study
 from reprolib.trial import Context, Trial
 
-STUDIES = ("masi2020", "yang2023", "yin2020", "wang2018", "sheng2021")
+STUDIES = (
+    "masi2020",
+    "yang2023",
+    "yin2020",
+    "wang2018",
+    "sheng2021",
+)
 
 
 def load(study_id: str) -> Study | ModuleType:
@@ -87,6 +94,20 @@ def check_datasets(data_root: Path, datasets: Mapping[str, ModuleType]) -> list[
             "the book's page on reproducing shows each dataset's layout"
         )
     return found
+
+
+def loaded_on_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's `__getattr__` (PEP 562): a name's module (`homes`) is imported when the name is first used.
+
+    So listing the trials of a study that is not yet ported loads no torch.
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+
+    return get
 
 
 def _results(parameters: StudyParameters) -> Path:

@@ -126,24 +126,24 @@ SIZES = {
     "gpu": {"size": 128, "width": 64, "faces": 0, "transfer_faces": 0, "seeds": 3, "primary_seeds": 3},
 }
 TEACHER_TRAINING = {
-    "smoke": _training(1, 1, 8, 3e-4), "cpu": _training(30, 6, 16, 3e-4), "gpu": _training(60, 10, 32, 3e-4),
+    "smoke": _training(1, 1, 8, 3e-4), "cpu": _training(30, 6, 16, 3e-4), "gpu": _training(40, 6, 32, 3e-4),
 }  # fmt: skip
 TRANSFER_TRAINING = {  # 1e-3 to 1e-5 on plateaus, Sec. 4.1
     "smoke": _training(1, 1, 8, 1e-3, 1e-5), "cpu": _training(12, 3, 32, 1e-3, 1e-5),
-    "gpu": _training(60, 8, 128, 1e-3, 1e-5),
+    "gpu": _training(16, 4, 128, 1e-3, 1e-5),
 }  # fmt: skip
 SCRATCH_TRAINING = {  # as many steps as transfer and fine-tuning may take together, and the same falling rate
     "smoke": _training(2, 1, 8, 1e-3, 1e-5), "cpu": _training(120, 15, 32, 1e-3, 1e-5),
-    "gpu": _training(400, 40, 32, 1e-3, 1e-5),
+    "gpu": _training(100, 15, 32, 1e-3, 1e-5),
 }  # fmt: skip
 OCCLUSION_TUNING = {
-    "smoke": _training(2, 1, 8, 1e-4), "cpu": _training(45, 8, 32, 3e-4), "gpu": _training(200, 20, 32, 1e-5),
+    "smoke": _training(2, 1, 8, 1e-4), "cpu": _training(45, 8, 32, 3e-4), "gpu": _training(40, 8, 32, 1e-5),
 }  # fmt: skip
 PARTS_TUNING = {
-    "smoke": _training(2, 1, 8, 1e-3), "cpu": _training(30, 5, 32, 1e-3), "gpu": _training(100, 10, 32, 1e-4),
+    "smoke": _training(2, 1, 8, 1e-3), "cpu": _training(30, 5, 32, 1e-3), "gpu": _training(24, 5, 32, 1e-4),
 }  # fmt: skip
 PRETRAINED_TUNING = {  # networks that start from ImageNet
-    "smoke": _training(1, 1, 8, 3e-4), "cpu": _training(30, 5, 16, 3e-4), "gpu": _training(100, 10, 32, 3e-4),
+    "smoke": _training(1, 1, 8, 3e-4), "cpu": _training(30, 5, 16, 3e-4), "gpu": _training(24, 5, 32, 3e-4),
 }  # fmt: skip
 # Rows whose learning rate is tuned; the rows with the same start and task take over their rates.
 TUNED = {

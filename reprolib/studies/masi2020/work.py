@@ -13,7 +13,7 @@ CURVE_FACES = 100  # validation faces on which sparsity is followed during fine-
 
 # Faces for training and validation, at most: dlib does not find all.
 PART_LABELS = (1500, 353)  # the official lists; validation without people of the test list
-OCCLUDED = {"lfw": (372, 62), "cofw": (429, 71)}  # half of the people who are in no other list; COFW, 6 : 1
+OCCLUDED = {"lfw-occluded": (372, 62), "cofw": (429, 71)}  # half of the people who are in no other list; COFW, 6 : 1
 TEACHER = (380, 78)  # the other half
 TRANSFER = 2600  # unlabelled faces of LFW
 HELD_OUT = 10  # of the transfer: every tenth face is for validation
@@ -47,8 +47,8 @@ def stage_spec(config: Config, stage: str) -> dict[str, Any]:
 
 
 def source(config: Config) -> str:
-    """Where teacher and transfer faces come from: LFW for both tasks on LFW, so that they share their stages."""
-    return "lfw" if config.dataset in ("lfw-parts", "lfw-occluded") else config.dataset
+    """Where teacher and transfer faces come from: LFW for all real test faces, so that they share their stages."""
+    return "facesynth" if config.dataset == "facesynth" else "lfw"
 
 
 def validation_count(train: int) -> int:
@@ -79,7 +79,7 @@ def _transfer(config: Config) -> Work:
 
 
 def _fine_tuning(config: Config) -> Work:
-    available = PART_LABELS if config.task == "parts" else OCCLUDED.get(source(config), (0, 0))
+    available = PART_LABELS if config.task == "parts" else OCCLUDED.get(config.dataset, (0, 0))
     images, validation = _faces(config, available, config.train_faces)
     evaluated = validation + min(CURVE_FACES, validation)
     return _work("fine-tuning", config.dataset, config, config.training, config.loss, images, evaluated)

@@ -2,26 +2,12 @@
 
 from pathlib import Path
 
-from reprolib.datasets import grid, lrs2, lrs3, lrw, talking_speech
-from reprolib.studies import check_datasets
-from reprolib.studies.sheng2021.facts import fidelity
-from reprolib.studies.sheng2021.plan import trials
-from reprolib.studies.sheng2021.results import answers, claims, questions, tables
-from reprolib.studies.sheng2021.settings import SYSTEMS, Parameters
-from reprolib.studies.sheng2021.systems import execute
+from reprolib.studies import check_datasets, loaded_on_use
 
-__all__ = [
-    "SYSTEMS",
-    "Parameters",
-    "answers",
-    "check_data",
-    "claims",
-    "execute",
-    "fidelity",
-    "questions",
-    "tables",
-    "trials",
-]
+__getattr__ = loaded_on_use(__name__, {
+    "SYSTEMS": "settings", "Parameters": "settings", "trials": "plan", "execute": "systems", "fidelity": "facts",
+    **dict.fromkeys(["answers", "claims", "questions", "tables"], "results"),
+})  # fmt: skip
 
 ID = "sheng2021"
 TITLE = "Adaptive Semantic-Spatio-Temporal Graph Convolutional Network for Lip Reading"
@@ -30,6 +16,8 @@ REFERENCE = "C. Sheng, X. Zhu, H. Xu, M. Pietikäinen, L. Liu, IEEE Transactions
 
 def check_data(data_root: Path) -> list[str]:
     """What of this study's datasets lies under `data_root`; UserError where a dataset is there but incomplete."""
+    from reprolib.datasets import grid, lrs2, lrs3, lrw, talking_speech
+
     return check_datasets(
         data_root, {"talkingfaces": talking_speech, "lrw": lrw, "lrs2": lrs2, "lrs3": lrs3, "grid": grid}
     )

@@ -2,25 +2,12 @@
 
 from pathlib import Path
 
-from reprolib.datasets import talkingfaces, three_hundred_vw
-from reprolib.studies import check_datasets
-from reprolib.studies.wang2018.plan import trials
-from reprolib.studies.wang2018.results import answers, claims, fidelity, questions, tables
-from reprolib.studies.wang2018.settings import SYSTEMS, Parameters
-from reprolib.studies.wang2018.systems import execute
+from reprolib.studies import check_datasets, loaded_on_use
 
-__all__ = [
-    "SYSTEMS",
-    "Parameters",
-    "answers",
-    "check_data",
-    "claims",
-    "execute",
-    "fidelity",
-    "questions",
-    "tables",
-    "trials",
-]
+__getattr__ = loaded_on_use(__name__, {
+    "SYSTEMS": "settings", "Parameters": "settings", "trials": "plan", "execute": "systems",
+    **dict.fromkeys(["answers", "claims", "fidelity", "questions", "tables"], "results"),
+})  # fmt: skip
 
 ID = "wang2018"
 TITLE = "Face Mask Extraction in Video Sequence"
@@ -29,4 +16,6 @@ REFERENCE = "Y. Wang, B. Luo, J. Shen, M. Pantic, International Journal of Compu
 
 def check_data(data_root: Path) -> list[str]:
     """What of this study's datasets lies under `data_root`; UserError where a dataset is there but incomplete."""
+    from reprolib.datasets import talkingfaces, three_hundred_vw
+
     return check_datasets(data_root, {"talkingfaces": talkingfaces, "300vw": three_hundred_vw})
