@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 import reprolib
-from reprolib import paths, planning, studies
+from reprolib import paths, photo_commands, planning, studies
 from reprolib import status as progress
 from reprolib.errors import UserError
 from reprolib.parameters import StudyParameters, check_parameters, declared_parameters, parse_value
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Your copy of a dataset.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(photo_commands.app)
 
 INTERRUPTED = 130  # typer's exit status for Ctrl-C
 USAGE_ERROR = typer.BadParameter.__base__  # typer exports no name for it
@@ -213,34 +214,6 @@ def notebook(context: typer.Context, study: Study) -> None:
     given = _values(context.obj, declared)
     check_parameters(declared, given)
     print(notebooks.execute(study, given))
-
-
-@app.command()
-def lips(
-    images: Annotated[list[Path], typer.Argument(help="Photos with one face each.")],
-    out: Annotated[Path, typer.Option(help="The folder for NAME_mask.png and NAME_overlay.png.")],
-    checkpoint: Annotated[Path, typer.Option(help="A trained lip network.")] = paths.RESULTS / "weights" / "lips.pt",
-) -> None:
-    """Label lip, teeth, tongue and cavity in photos of faces."""
-    from reprolib import lips as tool  # torch and dlib load slowly, and only this command needs them
-
-    for path in tool.run(images, checkpoint=checkpoint, out=out):
-        print(path)
-
-
-@app.command()
-def parse(
-    images: Annotated[list[Path], typer.Argument(help="Photos with one face each, 60 to 80 % of the photo's height.")],
-    out: Annotated[Path, typer.Option(help="The folder for NAME_mask.png and NAME_overlay.png.")],
-    checkpoint: Annotated[Path, typer.Option(help="A trained iCNN or STN-iCNN.")] = paths.RESULTS
-    / "weights"
-    / "parts.pt",
-) -> None:
-    """Label brows, eyes, nose, lips and inner mouth in photos of faces."""
-    from reprolib import parse as tool  # as above
-
-    for path in tool.run(images, checkpoint=checkpoint, out=out):
-        print(path)
 
 
 @app.command()

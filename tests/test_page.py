@@ -143,7 +143,7 @@ def test_findings_come_from_the_most_trusted_data_that_could_test_a_claim(core, 
     opened(study, store).findings("larger")
     assert html == [
         '<p class="findings">Ours is better. We find the opposite on other real data: −3.00 points '
-        "(95 % interval −3.98 to −2.02; 5 seeds); the paper: +10 points. "
+        "(95 % interval −3.98 to −2.02; 5 seeds, 12 test units); the paper: +10 points. "
         "1 of 1 primary claims could be tested: 1 opposite.</p>"
     ]
 
@@ -214,8 +214,8 @@ def test_answers_of_claims_and_questions_are_one_sentence_per_data_source(tmp_pa
     opened(study, store).answer("larger", "why")
     assert html.pop() == (
         "<ul><li>Ours is better. We find the same on rendered data: +8.00 points "
-        "(95 % interval +7.02 to +8.98; 5 seeds); the paper: +10 points.</li>"
-        "<li>Why? Rendered data: +8.00 points (95 % interval +7.02 to +8.98; 5 seeds).</li></ul>"
+        "(95 % interval +7.02 to +8.98; 5 seeds, 12 test units); the paper: +10 points.</li>"
+        "<li>Why? Rendered data: +8.00 points (95 % interval +7.02 to +8.98; 5 seeds, 12 test units).</li></ul>"
     )
     opened(study, store).questions()
     assert "What the paper leaves open" in html[0] and "Why?" in html[0] and "Ours is better" not in html[0]
@@ -239,12 +239,12 @@ def test_gates_show_validation_scores_best_epochs_and_convergence(core, html):
     save(store, study, EXTRA, converged=False, validation=71.5)
     opened(study, store).gates()
     header, *lines = cells(html[0])
-    assert header == ["", "seeds", "validation score", "best epoch", "converged", "minutes a seed"]
+    assert header == ["", "seeds", "validation score", "best trivial", "best epoch", "converged", "minutes per seed"]
     assert lines == [
-        [NOTHING, "1", "50.0", "—", "—", "1.0"],
-        [BASE, "5", "80.0", "3–3 of 10", "yes", "1.0"],
-        [OURS, "5", "80.0", "3–3 of 10", "yes", "1.0"],
-        [EXTRA, "5", "71.5", "3–3 of 10", "no", "1.0"],
+        [NOTHING, "1", "50.0", "50.0", "—", "—", "1.0"],
+        [BASE, "5", "80.0", "50.0", "3–3 of 10", "yes", "1.0"],
+        [OURS, "5", "80.0", "50.0", "3–3 of 10", "yes", "1.0"],
+        [EXTRA, "5", "71.5", "50.0", "3–3 of 10", "no", "1.0"],
     ]
 
 

@@ -92,14 +92,16 @@ def align(frames: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndar
     """
     landmarks = fill_gaps(landmarks)
     matrix = alignment(landmarks, size)
+    return np.stack([moved_frame(frame, matrix, size) for frame in frames]), move(landmarks, matrix)
+
+
+def moved_frame(frame: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """A frame uint8 (H, W) or (H, W, 3) RGB under a (2, 3) similarity: grey uint8 (size, size)."""
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else frame
     zoom = float(np.sqrt(matrix[0, 0] ** 2 + matrix[1, 0] ** 2))
-    out = np.empty((len(frames), size, size), np.uint8)
-    for t, frame in enumerate(frames):
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else frame
-        if zoom < 0.7:  # averaged first, or single pixels would be picked
-            grey = cv2.GaussianBlur(grey, (0, 0), 0.4 / zoom)
-        out[t] = cv2.warpAffine(grey, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return out, move(landmarks, matrix)
+    if zoom < 0.7:  # averaged first, or single pixels would be picked
+        grey = cv2.GaussianBlur(grey, (0, 0), 0.4 / zoom)
+    return cv2.warpAffine(grey, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def fill_gaps(landmarks: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from reprolib import metrics, studies
 from reprolib.datasets import parsing_faces
 from reprolib.errors import UserError
 from reprolib.models.spatial_transformer import theta_of_centres
-from reprolib.parse import inputs
+from reprolib.paper_networks import parsing_inputs as inputs
 from reprolib.report import published
 from reprolib.runner import run
 from reprolib.statistics import Interval

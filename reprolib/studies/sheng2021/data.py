@@ -29,7 +29,7 @@ SENTENCE_SEED = 2032  # other people than those of the words
 OFFICIAL = ("train", "val", "test")  # parts of LRS2
 PARTS = 4  # lip, teeth, tongue, cavity
 MASKING = 1  # raise when the same clips give other masks
-LIPS = ROOT / "results" / "weights" / "lips.pt"
+LIPS = ROOT / "reprolib" / "weights" / "fuzzy.pt"
 
 
 def word_sets(p: Mapping, data_root: Path | None) -> list[SpeechSet]:

@@ -1,0 +1,161 @@
+"""The commands for a user's own photos and videos: lips, parse, masks, mouths, synth and export."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer()
+
+Images = Annotated[list[str], typer.Argument(help="Photos, videos, folders of them, or patterns such as '*.jpg'.")]
+Out = Annotated[Path, typer.Option(help="The folder for NAME_mask.png, NAME_overlay.png and classes.json.")]
+Faces = Annotated[
+    Literal["all", "largest"],
+    typer.Option("--face", help="all: every face down to a third of the largest; largest: that one alone."),
+]
+FacesJson = Annotated[
+    bool, typer.Option("--json", help="Also write NAME_faces.json: boxes, landmarks, areas, confidences.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Label photos again whose masks are there.")]
+Workers = Annotated[int, typer.Option(min=1, help="Photos at a time.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="Weights of the paper's network from your own run.")]
+
+
+@app.command()
+def lips(
+    images: Images,
+    out: Out,
+    face: Faces = "all",
+    mouth_crops: Annotated[
+        bool, typer.Option("--mouth-crops", help="The images are crops of mouths: the lips take 60 % of the width.")
+    ] = False,
+    as_json: FacesJson = False,
+    overwrite: Overwrite = False,
+    workers: Workers = 1,
+    device: Device = "cpu",
+    network: Annotated[
+        Literal["features", "fuzzy"], typer.Option(help="fuzzy: yang2023's network, which also knows teeth and tongue.")
+    ] = "features",
+    checkpoint: Checkpoint = None,
+) -> None:
+    """Label lips and inner mouth in photos or videos of people."""
+    from reprolib import paper_networks
+
+    _label(
+        "lips",
+        images,
+        out,
+        paper_networks.fuzzy if network == "fuzzy" else None,
+        checkpoint,
+        workers,
+        largest=face == "largest",
+        mouth_crops=mouth_crops,
+        as_json=as_json,
+        overwrite=overwrite,
+        device=device,
+    )
+
+
+@app.command()
+def parse(
+    images: Images,
+    out: Out,
+    face: Faces = "all",
+    as_json: FacesJson = False,
+    overwrite: Overwrite = False,
+    workers: Workers = 1,
+    device: Device = "cpu",
+    network: Annotated[
+        Literal["features", "icnn"], typer.Option(help="icnn: yin2020's network, which knows brows to lips alone.")
+    ] = "features",
+    checkpoint: Checkpoint = None,
+) -> None:
+    """Label skin, brows, eyes, nose, lips, inner mouth, hair, ears, neck, cloth, hats and glasses."""
+    from reprolib import paper_networks
+
+    _label(
+        "parse",
+        images,
+        out,
+        paper_networks.icnn if network == "icnn" else None,
+        checkpoint,
+        workers,
+        largest=face == "largest",
+        as_json=as_json,
+        overwrite=overwrite,
+        device=device,
+    )
+
+
+@app.command()
+def masks(
+    images: Images,
+    out: Out,
+    face: Faces = "all",
+    as_json: FacesJson = False,
+    overwrite: Overwrite = False,
+    workers: Workers = 1,
+    device: Device = "cpu",
+) -> None:
+    """Label facial skin, eyes, outer and inner mouth, complete where something covers them.
+
+    A video gives NAME_masks/00000.png, … and NAME_overlay.mp4.
+    """
+    _label(
+        "masks",
+        images,
+        out,
+        None,
+        None,
+        workers,
+        largest=face == "largest",
+        as_json=as_json,
+        overwrite=overwrite,
+        device=device,
+    )
+
+
+@app.command()
+def mouths(
+    videos: Annotated[list[str], typer.Argument(help="Videos of one speaker, folders of them, or patterns.")],
+    out: Annotated[Path, typer.Option(help="The folder for NAME.npz, NAME.csv and NAME_preview.mp4.")],
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Pixels of a side of the crop.")] = 112,
+    aligned: Annotated[bool, typer.Option(help="Turn the head upright, by one angle for the whole clip.")] = True,
+    fps: Annotated[float | None, typer.Option(min=1, max=240, help="Resample to so many frames per second.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the 68 landmarks of a speaker in every frame, and cut out the mouth as lip-reading networks take it."""
+    from reprolib import mouth_clips
+
+    for path in mouth_clips.write_files(videos, out=out, size=size, aligned=aligned, fps=fps, overwrite=overwrite):
+        print(path)
+
+
+@app.command()
+def synth(
+    kind: Annotated[Literal["faces", "mouths", "clips", "speech"], typer.Argument(help="What to render.")],
+    out: Annotated[Path, typer.Option(help="The folder for images or videos, labels and manifest.csv.")],
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Pixels of the shorter side.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other people.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+) -> None:
+    """Render faces, mouths or videos of speakers with exact labels; the same files for the same seed."""
+    from reprolib import synth as renderer
+
+    for path in renderer.write(kind, count=count, size=size, seed=seed, out=out, workers=workers):
+        print(path)
+
+
+def _label(tool, images, out, load_network, checkpoint, workers, **options) -> None:
+    from reprolib.errors import UserError
+    from reprolib.photo_files import Options, label_files
+
+    if checkpoint is not None and load_network is None:
+        raise UserError("--checkpoint holds a paper's network: name it with --network")
+    network = None
+    if load_network is not None:
+        network = load_network() if checkpoint is None else load_network(checkpoint)
+    for path in label_files(images, tool, Options(out, **options), workers=workers, network=network):
+        print(path)
