@@ -112,7 +112,7 @@ class StudyPage:
                 display(HTML(f"<p><em>{title} {made_from(self.records(source, place))}</em></p>"))
 
     def drawing(self, figure: Figure, name: str, alt: str, suffix: str = ".png") -> None:
-        """A figure that is drawn from modules or formulas: no record stands behind it."""
+        """A figure that is drawn from modules or formulas: no records needed."""
         show_figure(figure, path=self._figures / f"{name}{suffix}", watermark=False, alt=alt)
 
     def own_table(self, made: Callable[[StudyParameters, RunStore], pd.DataFrame], name: str, title: str) -> None:
@@ -182,6 +182,7 @@ FOUND = {  # what became of a claim, in words
     verdicts.INCONCLUSIVE: "We cannot tell",
     verdicts.NOT_TESTED: "Not tested",
 }
+FEW_UNITS = 10  # with fewer, an interval says nothing about other people
 ON = {"paper": "the paper's own data", "public": "other real data", "synthetic": "rendered data"}
 
 
@@ -206,9 +207,9 @@ class Page:
     ) -> None:
         self.study, self.parameters, self.store, self.failed = study, parameters, store, failed
         self.results = Results(study, store)
-        profiles = ("smoke",) if parameters.profile == "smoke" else status.PROFILES
-        self.sources = self.results.sources(profiles) or [parameters]
-        self._judged = {p.data: self.results.judged(p) for p in self.sources}
+        self.profiles = ("smoke",) if parameters.profile == "smoke" else status.PROFILES
+        self.sources = self.results.sources(self.profiles) or [parameters]
+        self._judged = {p.data: self.results.judged(p, self.profiles) for p in self.sources}
         self._drawn: dict[str, Mapping[str, Figure]] = {}
 
     # --- what we found -------------------------------------------------------------------------------
@@ -270,7 +271,7 @@ class Page:
     def table(self, place: str) -> None:
         """One of the study's tables, ours beside the paper's; the most trusted data open, the others folded."""
         [table] = [t for t in self.study.declared_tables if t.place == place]
-        shown = [p for p in self.sources if self.results.by_row(p, place)] or self.sources[:1]
+        shown = self.results.sources(self.profiles, place) or self.sources[:1]
         for number, p in enumerate(shown):
             made = self.results.table(p, table)
             path = self.store.root / "tables" / f"{self.study.ID}-{_file(place)}-{p.data}-{p.profile}.csv"
@@ -284,7 +285,7 @@ class Page:
 
     def figure(self, name: str, place: str, title: str, suffix: str = ".png") -> None:
         """One of the study's figures, of the most trusted data that have it; the others are linked."""
-        for p in self.sources:
+        for p in self.results.sources(self.profiles, place):
             drawn = self._figures_of(p)
             if name in drawn:
                 path = self._figures / f"{_file(name)}-{p.data}-{p.profile}{suffix}"
@@ -295,7 +296,7 @@ class Page:
         display(HTML(f"<p><em>{title} Not done: no record of its rows.</em></p>"))
 
     def drawing(self, figure: Figure, name: str, alt: str, suffix: str = ".png") -> None:
-        """A figure that is drawn from modules or formulas: no record stands behind it."""
+        """A figure that is drawn from modules or formulas: no records needed."""
         show_figure(figure, path=self._figures / f"{name}{suffix}", watermark=False, alt=alt)
 
     # --- how far it goes -----------------------------------------------------------------------------
@@ -307,17 +308,22 @@ class Page:
             for name, records in self.results.by_row(p).items():
                 epochs = [r.stopped["best_epoch"] for r in records if r.stopped]
                 ceilings = {r.stopped["ceiling"] for r in records if r.stopped}
+                trivial = self.results.best_trivial(p, name)
                 lines.append({
                     "row": name, "seeds": len(records),
                     "validation score": f"{np.mean([r.metrics['validation'] for r in records]):.1f}",
+                    "best trivial": report.ABSENT if trivial is None else f"{trivial:.1f}",
                     "best epoch": f"{min(epochs)}–{max(epochs)} of {max(ceilings)}" if epochs else report.ABSENT,
                     "converged": report.ABSENT if not epochs else
                     "yes" if all(r.stopped["converged"] for r in records if r.stopped) else "no",
-                    "minutes a seed": f"{np.mean([r.cost['seconds'] for r in records]) / 60:.1f}",
+                    "minutes per seed": f"{np.mean([r.cost['seconds'] for r in records]) / 60:.1f}",
                 })  # fmt: skip
             if lines:
                 table = pd.DataFrame(lines).set_index("row").rename_axis(index=None)
-                html = report.to_html(table, f"How every row was trained. {made_from(self._records(p))}")
+                html = report.to_html(
+                    table,
+                    f"How every row was trained; the minutes include shared stages for the row that trained them. {made_from(self._records(p))}",
+                )
                 self._fold(html, ON[p.data], folded=number > 0)
 
     def tuning(self) -> None:
@@ -438,11 +444,12 @@ def in_words(study: Study, judged: Judged) -> str:
 
 
 def effect_in_words(effect: Effect, unit: str) -> str:
-    """ "+0.21 points (95 % interval −0.40 to +0.80; 3 seeds, 691 people)"."""
+    """ "+0.21 points (95 % interval −0.40 to +0.80; 3 seeds, 691 test units)"."""
     if not np.isfinite(effect.low):
-        return f"{effect.point:+.2f} {unit} (no interval: {effect.seeds} seed)".replace("-", "−")
+        return f"{effect.point:+.2f} {unit} (no interval; seeds: {effect.seeds})".replace("-", "−")
     numbers = f"{effect.point:+.2f} {unit} (95 % interval {effect.low:+.2f} to {effect.high:+.2f}".replace("-", "−")
-    return f"{numbers}; {effect.seeds} seeds)"
+    these = ", for these alone" if effect.units < FEW_UNITS else ""
+    return f"{numbers}; {effect.seeds} seeds, {effect.units} test units{these})"
 
 
 def claims_table(study: Study, judged: Sequence[Judged]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import numpy as np
 import pandas as pd
 
 from reprolib import report, verdicts
+from reprolib.errors import UserError
 from reprolib.parameters import DATA, StudyParameters
 from reprolib.statistics import Effect, p_value, paired_effect
 from reprolib.store import RunStore
 from reprolib.study import Claim, Judged, Row, Study, Table
 from reprolib.trial import Record
 
+EXTENDED_SEEDS = 10  # to which the rows of an inconclusive claim may be extended once
 MINIMUM_SEEDS = 3  # of a row that has so many, for a table or figure to count as done
 
 
@@ -38,8 +41,9 @@ class Results:
         return {row.name: row for row in self.study.rows(parameters)}
 
     def of(self, row: Row) -> list[Record]:
-        """The finished records of a row, by seed."""
-        keys = [trial.key for trial in self.study.trials_of(row)]
+        """The finished records of a row, by seed: of as many seeds as it is to have, and of an extension to ten."""
+        wider = replace(row, seeds=max(row.seeds, EXTENDED_SEEDS)) if row.seeds > 1 else row
+        keys = [trial.key for trial in self.study.trials_of(wider)]
         return [self._records[key] for key in keys if key in self._records]
 
     def by_row(self, parameters: StudyParameters, place: str | None = None) -> dict[str, list[Record]]:
@@ -47,16 +51,22 @@ class Results:
         rows = [row for row in self.study.rows(parameters) if place is None or place in row.places]
         return {row.name: records for row in rows if (records := self.of(row))}
 
-    def sources(self, profiles: Sequence[str]) -> list[StudyParameters]:
-        """The data sources with records, most trusted first, each with the best of the `profiles` that has some."""
+    def sources(self, profiles: Sequence[str], place: str | None = None) -> list[StudyParameters]:
+        """The data sources with records of a place (of any without one), most trusted first.
+
+        Each with the best of the `profiles` that did all of its rows, else with the best that has a record.
+        """
         found = []
         for data in reversed(DATA):  # paper, public, synthetic
-            for profile in profiles:
-                parameters = self.study.Parameters(profile=profile, data=data)
-                if self.by_row(parameters):
-                    found.append(parameters)
-                    break
+            of_data = [self.study.Parameters(profile=profile, data=data) for profile in profiles]
+            some = [p for p in of_data if self.by_row(p, place)]
+            whole = [p for p in some if self.is_done([r for r in self.study.rows(p) if place in (None, *r.places)])]
+            found += (whole or some)[:1]
         return found
+
+    def is_done(self, rows: Sequence[Row]) -> bool:
+        """Whether there are rows, each with three seeds or as many as it is to have."""
+        return bool(rows) and all(len(self.of(row)) >= min(MINIMUM_SEEDS, row.seeds) for row in rows)
 
     def arrays(self, record: Record) -> dict[str, np.ndarray]:
         """What a trial kept for figures and intervals; read once."""
@@ -108,17 +118,26 @@ class Results:
 
     # --- claims --------------------------------------------------------------------------------------
 
-    def judged(self, parameters: StudyParameters) -> list[Judged]:
-        """The registered claims that are asked of one data source, judged by one rule; Holm over the primary ones."""
+    def judged(self, parameters: StudyParameters, profiles: Sequence[str] = ()) -> list[Judged]:
+        """The claims registered for one data source, judged by one rule; Holm over the primary ones of each dataset.
+
+        `profiles`, best first: each claim is judged in the best one that can test it; without them in the parameters'.
+        """
         asked = [c for c in self.study.registered_claims if parameters.data in c.data and c.kind != "question"]
-        judged = [self._judged(parameters, claim) for claim in asked]
-        family = [j for j in judged if j.claim.primary and j.verdict != verdicts.NOT_TESTED]
-        oriented = [_oriented(j.effect, j.claim) for j in family]
-        rules = [self._rule(parameters, j.claim) for j in family]
-        corrected = verdicts.verdict_holm(oriented, rules, [self._p(parameters, j) for j in family])
-        by_id = dict(zip((j.claim.id for j in family), corrected, strict=True))
+        tried = [self.study.Parameters(profile=p, data=parameters.data) for p in profiles] or [parameters]
+        judged = [_best([self._judged(p, claim) for p in tried]) for claim in asked]
+        corrected: dict[str, str] = {}
+        for dataset in {j.dataset for j in judged}:
+            family = [
+                j for j in judged if j.claim.primary and j.verdict != verdicts.NOT_TESTED and j.dataset == dataset
+            ]
+            of = [self.parameters_of(j) for j in family]
+            rules = [self._rule(p, j.claim) for p, j in zip(of, family, strict=True)]
+            p_values = [self._p(p, j) for p, j in zip(of, family, strict=True)]
+            given = verdicts.verdict_holm([_oriented(j.effect, j.claim) for j in family], rules, p_values)
+            corrected |= dict(zip((j.claim.id for j in family), given, strict=True))
         return [
-            replace(j, verdict_holm=by_id.get(j.claim.id, verdicts.NOT_TESTED)) if j.claim.primary else j
+            replace(j, verdict_holm=corrected.get(j.claim.id, verdicts.NOT_TESTED)) if j.claim.primary else j
             for j in judged
         ]
 
@@ -140,9 +159,13 @@ class Results:
         of_a, of_b = self.stacked(a, score.array), self.stacked(b, score.array)
         if of_a is None or of_b is None or of_a.shape != of_b.shape:
             return None
-        units = self.arrays(a[0]).get(score.units)
-        units = np.arange(of_a.shape[1]) if units is None else units
-        return paired_effect(of_a, of_b, score.statistic, units=units)
+        units = self.stacked([*a, *b], score.units)
+        if units is None or (units != units[0]).any():
+            raise UserError(
+                f"the records of {claim.a!r} and {claim.b!r} should have the same test items and say whose each is, "
+                "but do not: run one of the rows again"
+            )
+        return paired_effect(of_a, of_b, score.statistic, units=units[0])
 
     def _pair(self, parameters: StudyParameters, claim: Claim) -> tuple[list[Record], list[Record]]:
         """The records of both rows, with the seeds that both have."""
@@ -171,16 +194,21 @@ class Results:
             reason = "At least one of the two rows was not run."
             return Judged(claim, parameters.data, dataset, parameters.profile, None, verdicts.NOT_TESTED, reason=reason)
         pair = dict(zip((claim.a, claim.b), self._pair(parameters, claim), strict=True))
-        learned = {name: self._learned(parameters, name) for name in pair}
+        trivial = self.best_trivial(parameters, claim.a)
+        learned = {n: trivial is not None and self._learned(parameters, n, trivial) for n in pair}
         converged = {name: all(r.stopped.get("converged", True) for r in records) for name, records in pair.items()}
-        started = min(record.cost.get("finished", "") for records in pair.values() for record in records)[:10]
-        judgement = verdicts.judge(
-            _oriented(effect, claim), self._rule(parameters, claim), learned_rows=learned, converged_rows=converged,
-            registered=bool(claim.registered) and claim.registered <= started,
-        )  # fmt: skip
+        first = min(_started(record) for records in pair.values() for record in records)
+        registered = bool(claim.registered) and claim.registered <= first
+        if trivial is None:
+            judgement = verdicts.Judgement(verdicts.NOT_TESTED, "No trivial prediction of this task was scored.")
+        else:
+            judgement = verdicts.judge(
+                _oriented(effect, claim), self._rule(parameters, claim), learned_rows=learned,
+                converged_rows=converged, registered=registered,
+            )  # fmt: skip
         return Judged(
             claim, parameters.data, dataset, parameters.profile, effect, judgement.verdict, reason=judgement.reason,
-            learned=all(learned.values()), converged=all(converged.values()),
+            learned=all(learned.values()), converged=all(converged.values()), registered=registered,
         )  # fmt: skip
 
     def _rule(self, parameters: StudyParameters, claim: Claim) -> verdicts.Rule:
@@ -207,18 +235,22 @@ class Results:
             return verdicts.no_difference_p_value(judged.effect, self._margin(parameters, judged.claim))
         return p_value(judged.effect)
 
-    def _learned(self, parameters: StudyParameters, name: str) -> bool:
-        """Whether a row beats the best trivial prediction of its task on validation items (rule 1)."""
+    def _learned(self, parameters: StudyParameters, name: str, trivial: float) -> bool:
+        """Whether a row beats the best trivial prediction on validation items (rule 1)."""
+        level = self.level_of(parameters, name, "validation")
+        return level is not None and verdicts.learned(level, trivial)
+
+    def best_trivial(self, parameters: StudyParameters, name: str) -> float | None:
+        """The best validation score that ignores the input, of the task of a row; None where none was run."""
         rows = self.rows(parameters)
         task = self.study.task_of(rows[name].config)
         rivals = [n for n in self.study.trivial if n in rows and self.study.task_of(rows[n].config) == task]
-        trivial = [level for n in rivals if (level := self.level_of(parameters, n, "validation")) is not None]
-        level = self.level_of(parameters, name, "validation")
-        return level is not None and bool(trivial) and verdicts.learned(level, max(trivial))
+        levels = [level for n in rivals if (level := self.level_of(parameters, n, "validation")) is not None]
+        return max(levels, default=None)
 
-    def claims_json(self, parameters: StudyParameters) -> list[dict[str, Any]]:
-        """The judged claims of one data source in the stable shape of `claims --json`."""
-        return [as_json(self.study, judged) for judged in self.judged(parameters)]
+    def claims_json(self, parameters: StudyParameters, profiles: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """The judged claims of one data source in the stable shape of `claims --json`; arguments as in `judged`."""
+        return [as_json(self.study, judged) for judged in self.judged(parameters, profiles)]
 
 
 def as_json(study: Study, judged: Judged) -> dict[str, Any]:
@@ -232,9 +264,23 @@ def as_json(study: Study, judged: Judged) -> dict[str, Any]:
         "data": judged.data, "dataset": judged.dataset, "profile": judged.profile,
         "effect": numbers["point"], "low": numbers["low"], "high": numbers["high"],
         "seeds": numbers["seeds"] or 0, "units": numbers["units"] or 0, "detectable": numbers["detectable"],
-        "learned": judged.learned, "converged": judged.converged, "registered": bool(claim.registered),
+        "learned": judged.learned, "converged": judged.converged, "registered": judged.registered,
         "verdict": judged.verdict, "verdict_holm": judged.verdict_holm,
     }  # fmt: skip
+
+
+def _best(judged: Sequence[Judged]) -> Judged:
+    """Of one claim in several profiles, best first: the first that is tested, else the first with an effect."""
+    tested = [j for j in judged if j.verdict != verdicts.NOT_TESTED]
+    measured = [j for j in judged if j.effect is not None]
+    return (tested or measured or list(judged[-1:]))[0]
+
+
+def _started(record: Record) -> str:
+    """The day on which a trial began, YYYY-MM-DD; empty where its record does not say when it ended."""
+    if not (finished := record.cost.get("finished")):
+        return ""
+    return (datetime.fromisoformat(finished) - timedelta(seconds=record.cost["seconds"])).date().isoformat()
 
 
 def _oriented(effect: Effect, claim: Claim) -> Effect:
@@ -243,9 +289,8 @@ def _oriented(effect: Effect, claim: Claim) -> Effect:
 
 
 def _metric(record: Record, metric: str, suffix: str) -> float:
-    """A metric of the record, with the line's suffix where there is such a one; nan where the row has none."""
-    measured = record.metrics | record.cost
-    return measured.get(metric + suffix, measured.get(metric, np.nan))
+    """A metric of the record, with the line's suffix; nan where the row has none."""
+    return record.metrics.get(metric + suffix, record.cost.get(metric, np.nan) if not suffix else np.nan)
 
 
 def _cells(path: Path) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from typing import Any
 
 from reprolib import paths, studies
 from reprolib.parameters import DATA
-from reprolib.results import MINIMUM_SEEDS, Results
+from reprolib.results import Results
 from reprolib.store import RunStore
 from reprolib.study import Row, Study
 from reprolib.trial import Record, Trial
@@ -49,10 +49,9 @@ def claims(
     store = store or RunStore(paths.RESULTS)
     if isinstance(study, Study):
         results = Results(study, store)
-        run = {parameters.data: parameters for parameters in results.sources(profiles)}
         asked = [data for data in reversed(DATA) if any(data in claim.data for claim in study.registered_claims)]
-        nothing = {data: study.Parameters(profile=profiles[-1], data=data) for data in asked}
-        return [row for data in asked for row in results.claims_json(run.get(data, nothing[data]))]
+        of_data = [study.Parameters(profile=profiles[-1], data=data) for data in asked]
+        return [row for parameters in of_data for row in results.claims_json(parameters, profiles)]
     chosen = []
     for data in DATA:
         best: dict[str, Any] = {}
@@ -89,9 +88,9 @@ def _status(study: Study, store: RunStore, profiles: Sequence[str]) -> dict[str,
 
 def _rows_entry(rows: Sequence[Row], results: Results, profile: str) -> Entry | None:
     """How the rows were done; None unless each has three seeds, or as many as it is to have."""
-    records = [results.of(row) for row in rows]
-    if not rows or any(len(of) < min(MINIMUM_SEEDS, row.seeds) for row, of in zip(rows, records, strict=True)):
+    if not results.is_done(rows):
         return None
+    records = [results.of(row) for row in rows]
     devices = {record.cost["device_name"] for of in records for record in of}
     seeds = min((len(of) for row, of in zip(rows, records, strict=True) if row.seeds > 1), default=1)
     return {"profile": profile, "seeds": seeds, "device": ", ".join(sorted(devices))}

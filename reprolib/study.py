@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import TypeAdapter
 
+from reprolib.datasets.folders import subfolders
 from reprolib.errors import UserError
 from reprolib.parameters import DATA, StudyParameters, select
 from reprolib.paths import ROOT
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from reprolib.store import RunStore
 
 STUDIES_FOLDER = ROOT / "reprolib" / "studies"
+
+
+KINDS = ("effect", "sign", "null", "question")
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ class Judged:
     reason: str = ""  # why it is not tested
     learned: bool | None = None
     converged: bool | None = None
+    registered: bool = True  # before the first of its rows was run, where one was
 
 
 @dataclass(frozen=True)
@@ -186,14 +191,15 @@ class Study:
         return importlib.import_module(f"reprolib.studies.{self.ID}.{name}")
 
     def missing_folders(self, row: Row, data_root: Path | None) -> tuple[str, ...]:
-        """The folders of which a row needs one but finds none under the data root."""
+        """The folders of which a row needs one but finds none under the data root, which may be that folder itself."""
         wanted = self.datasets.get(row.config.dataset, ())
-        if not wanted or data_root is None or any((data_root / name).is_dir() for name in wanted):
+        if not wanted or data_root is None:
             return ()
-        return wanted
+        there = {folder.name.casefold() for folder in (data_root.resolve(), *subfolders(data_root))}
+        return () if there & {name.casefold() for name in wanted} else wanted
 
     def check_data(self, data_root: Path) -> list[str]:
-        """What of the study's datasets is under the data root, line by line; UserError if none is or one is damaged."""
+        """The study's datasets found under the data root, one line each; UserError if none is or one is damaged."""
         from reprolib.studies import check_datasets
 
         if not self.loaders:
@@ -243,6 +249,11 @@ def published_cells(path: Path) -> dict[str, float]:
 
 
 def _claim(line: Mapping[str, str], cells: Mapping[str, float]) -> Claim:
+    if line["kind"] not in KINDS:
+        raise UserError(f"claim {line['id']!r} has the kind {line['kind']!r}; choose from {', '.join(KINDS)}")
+    if line["kind"] == "effect" and not (line["published_a"] and line["published_b"]):
+        raise UserError(f"claim {line['id']!r} has the kind 'effect' and needs both published cells")
+
     def cell(name: str) -> float | None:
         if not line[name]:
             return None

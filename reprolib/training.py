@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 
+from reprolib import verdicts
 from reprolib.errors import UserError
 
 Batch = Mapping[str, Tensor]
@@ -251,7 +252,7 @@ def train(
     if best_weights:
         model.load_state_dict(best_weights)
     _set_layout(model, torch.contiguous_format)  # as a network read from a file has it: both predict the same bits
-    converged = schedule.patience > 0 and schedule.epochs - best_epoch > schedule.patience
+    converged = schedule.patience > 0 and verdicts.converged(best_epoch, schedule.epochs, schedule.patience)
     return Fitted(curves, Stopped(best_epoch, epoch, schedule.epochs, schedule.patience, converged))
 
 

@@ -90,7 +90,8 @@ def test_quoted_rows_are_methods_with_a_reason(study):
 
 def test_a_row_without_its_dataset_is_left_out_with_a_sentence(study, tmp_path, capsys):
     parameters = study.Parameters(data="paper", data_root=str(tmp_path))
-    assert studies.needed(study, parameters) == []
+    with pytest.raises(UserError, match="holds nothing that these rows need: expected a folder own or own_official"):
+        studies.needed(study, parameters)
     assert capsys.readouterr().err == "Left out: 5 rows that need the folder own or own_official.\n"
     (tmp_path / "own_official").mkdir()
     assert len(studies.needed(study, parameters)) == 8

@@ -76,7 +76,11 @@ def _possible(study: Study, parameters: StudyParameters, trials: list[Trial]) ->
             print(f"Left out: {len(left_out)} rows that need the folder {' or '.join(folders)}.", file=sys.stderr)
     left = {trial.key for row in study.rows(parameters) if not study.missing_folders(row, root)
             for trial in study.trials_of(row)}  # fmt: skip
-    return [trial for trial in trials if trial.key in left]
+    possible = [trial for trial in trials if trial.key in left]
+    if trials and not possible:
+        wanted = "; ".join(" or ".join(folders) for folders in dict.fromkeys(missing.values()))
+        raise UserError(f"{root} holds nothing that these rows need: expected a folder {wanted}")
+    return possible
 
 
 def check_datasets(data_root: Path, datasets: Mapping[str, ModuleType]) -> list[str]:

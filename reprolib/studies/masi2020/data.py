@@ -20,6 +20,7 @@ from tqdm import tqdm
 from reprolib.datasets import celebamask, cofw, landmarks, occluders, synthetic_faces
 from reprolib.datasets import part_labels as lfw
 from reprolib.datasets.faces import FaceSet
+from reprolib.datasets.folders import DatasetMissing
 from reprolib.datasets.kept import content, kept
 from reprolib.datasets.people import split_people
 from reprolib.datasets.pictures import (
@@ -37,13 +38,6 @@ from reprolib.paths import CACHE
 from reprolib.studies.masi2020.config import Config
 from reprolib.studies.masi2020.work import RENDERED_TRAIN, VALIDATION_SHARE, validation_count
 
-# dataset -> the folders that it needs under the data root; "lfw" may have the official name "part_labels"
-DATASETS: dict[str, tuple[str, ...]] = {
-    "lfw-parts": ("lfw",),
-    "lfw-occluded": ("lfw",),
-    "cofw": ("cofw", "lfw"),  # teacher and transfer faces are LFW's, as in the paper they are not COFW's either
-    "facesynth": (),
-}
 OCCLUSION_CLASSES = ("background", "face", "occlusion")
 BINARY_CLASSES = ("non-face", "face")
 
@@ -213,7 +207,7 @@ def real_occluders(config: Config, data_root: Path | None) -> FaceSet | None:
         return None
     try:
         folder = celebamask.indexed_folder(data_root)
-    except UserError:
+    except DatasetMissing:
         return None
     names = celebamask.indexed_names(folder)
     files = [celebamask.indexed_files(folder, name) for name in names]

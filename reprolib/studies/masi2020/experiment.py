@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -380,6 +381,7 @@ class Watched:
 # --- scores ------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=2)
 def _faces(config: Config, data_root: Path | None):
     return faces_of.part_labels(config, data_root) if config.task == "parts" else faces_of.occlusion(config, data_root)
 
@@ -399,7 +401,7 @@ def face_confusion(found: np.ndarray, faces: FaceSet) -> np.ndarray:
 
 
 def _score_occlusion(network: nn.Module, config: Config, context: Context) -> Outcome:
-    test = faces_of.occlusion(config, context.data_root).test
+    test = _faces(config, context.data_root).test
     network.to(context.device)
     found = predicted(network, test.images)
     arrays = {
@@ -422,7 +424,7 @@ def _score_occlusion(network: nn.Module, config: Config, context: Context) -> Ou
 
 
 def _score_parts(network: nn.Module, config: Config, context: Context) -> Outcome:
-    sets = faces_of.part_labels(config, context.data_root)
+    sets = _faces(config, context.data_root)
     test, large, clean = sets.test, sets.test_large, sets.clean
     network.to(context.device)
     found = predicted(network, test.images)
@@ -438,6 +440,7 @@ def _score_parts(network: nn.Module, config: Config, context: Context) -> Outcom
         **_examples(found, test, config),
     }
     scores = {"sparsity": arrays["sparsity"].mean(), "sparsity_clean": arrays["sparsity"][arrays["clean"]].mean()}
+    scores["official_superpixels"] = sets.superpixels == "official"
     for suffix, of_suffix, faces in (("", "", slice(None)), ("_large", "_large", slice(None)), ("_clean", "", clean)):
         columns = parts_metrics(arrays[f"confusion{of_suffix}"][faces].sum(0))
         columns["accuracy_sp"] = superpixel_percentage(arrays[f"superpixels{of_suffix}"][faces].sum(0))

@@ -136,7 +136,8 @@ def _curves(ax, records: Sequence[Record], name: str, label: str) -> None:
     if curves:
         length = min(map(len, curves))
         values = np.array([curve[:length] for curve in curves])
-        figures.line_of_seeds(ax, np.arange(length), values, label)
+        first = 0 if name == "sparsity" else 1  # sparsity is followed from before the first epoch on
+        figures.line_of_seeds(ax, np.arange(first, first + length), values, label)
 
 
 def _sparsity_curves(records: Mapping[str, list[Record]]) -> Figure:
