@@ -34,7 +34,7 @@ def two_numbers_kept(x, mu, sigma):
 
 
 def two_numbers(x, mu, sigma):
-    """Ours: two numbers a point; the membership is computed again for the gradient, a group of channels at a time."""
+    """Ours: two numbers per point from one pass with half the exponentials; nothing K-fold is kept."""
     module = FuzzyLearningModule(4 * x.shape[1], kernels=mu.shape[1], temperature=TEMPERATURE)
     module.mu, module.sigma = torch.nn.Parameter(mu.detach()), torch.nn.Parameter(sigma.detach())
     return module.rules(x)

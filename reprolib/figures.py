@@ -60,6 +60,8 @@ PART_COLOURS = _PARTS | {
     "eye_l": _PARTS["eyes"],
     "eye_r": _PARTS["eyes"],
     "mouth": _PARTS["lips"],
+    "lip": _PARTS["lips"],
+    "inner mouth": _PARTS["cavity"],
     "upper_lip": _PARTS["lips"],
 }
 """The colour of each part, by the names of the classes, the same through the whole book."""

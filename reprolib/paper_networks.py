@@ -26,8 +26,8 @@ def fuzzy(checkpoint: Path = WEIGHTS / "fuzzy.pt") -> PaperNetwork:
     UserError if the file is missing or no checkpoint of it.
     """
     from reprolib.datasets.talking_mouths import crop_box, mouth_crop
-    from reprolib.studies.yang2023.checkpoint import load_model
-    from reprolib.studies.yang2023.networks import MultiScale, expecting, inputs
+    from reprolib.lip_checkpoints import load_model
+    from reprolib.models.lip_inference import MultiScale, expecting, inputs
 
     model = load_model(checkpoint)
 

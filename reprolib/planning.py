@@ -51,7 +51,7 @@ class Network:
     network: str
     classes: int
     width: int  # 0 where the network has only one
-    size: int  # side of its input, pixels
+    size: int  # side of its input, pixels; the height where that is no square
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Work:
     images: int  # trained on in each epoch, at most
     evaluated: int  # predicted after each epoch, at most
     spec: Mapping[str, Any] | None = None  # of a stage that trials with one seed share, without the seed
+    aspect: int = 1  # width of its images over their height
 
     @property
     def trained(self) -> int:
@@ -413,7 +414,7 @@ def count_networks(study: Study) -> dict[Network, tuple[int, int]]:
     for network, work in sorted(works.items(), key=lambda item: astuple(item[0])):
         with torch.device("meta"):  # counts without computing
             model = study.module("experiment").network_of(work)
-        macs = complexity.macs(model, (1, 3, network.size, network.size))
+        macs = complexity.macs(model, (1, 3, network.size, network.size * work.aspect))
         found[network] = complexity.parameters(model), macs
     return found
 

@@ -20,11 +20,21 @@ def dice_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     >>> dice_loss(logits, torch.tensor([[[1, 0]]])).round(decimals=3)
     tensor(1.)
     """
+    losses, present = _of_classes(logits, labels)
+    return (losses * present).sum() / present.sum().clamp(min=1)
+
+
+def dice_sum(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """As `dice_loss`, but summed over the classes present: with K of them K times as large (yang2023 Eq. 16)."""
+    losses, present = _of_classes(logits, labels)
+    return (losses * present).sum()
+
+
+def _of_classes(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """1 − Dice of each class, float (C,), and whether the labels have it, bool (C,)."""
     used = (labels != IGNORED_LABEL)[:, None]
     truth = F.one_hot(torch.where(used[:, 0], labels, 0).long(), logits.shape[1]).movedim(-1, 1) * used
     p = logits.softmax(1) * used
     # (N, C, H, W) -> (C,)
     overlap, size = (p * truth).sum((0, 2, 3)), (p + truth).sum((0, 2, 3))
-    present = truth.sum((0, 2, 3)) > 0
-    dice = 2 * overlap / size.clamp(min=1e-7)
-    return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+    return 1 - 2 * overlap / size.clamp(min=1e-7), truth.sum((0, 2, 3)) > 0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 from torch.nn import functional as F
 
-from reprolib.losses.dice import dice_loss
+from reprolib.losses.dice import dice_sum
+
+Dice = Callable[[Tensor, Tensor], Tensor]
 
 IGNORED_LABEL = 255
 
@@ -19,21 +23,22 @@ def lip_loss(
     dice_weight: float = 1.0,  # Sec. IV-A3
     auxiliary_weight: float = 0.1,
     edge_weight: float = 0.1,
+    dice: Dice = dice_sum,  # Eq. 16; `dice_loss` is the mean over classes
 ) -> Tensor:
     """L_seg + k_aux L_aux + k_edge L_edge (Eq. 13); a scalar.
 
     logits, auxiliary_logits: float (N, C, H, W). edge_logits: float (N, 1, H, W), before the sigmoid.
-    labels: integer (N, H, W), 255 = ignored. The paper writes sums over pixels and classes; these are means,
-    without which its weights of 1 and 0.1 would mean another thing for each picture size.
+    labels: integer (N, H, W), 255 = ignored. The paper writes sums over pixels; these are means, without which its
+    weights of 1 and 0.1 would mean another thing for each image size.
     """
     auxiliary = cross_entropy(auxiliary_logits, labels)  # Eq. 18
-    segmentation = segmentation_loss(logits, labels, dice_weight=dice_weight)
+    segmentation = ce_dice_loss(logits, labels, dice_weight=dice_weight, dice=dice)
     return segmentation + auxiliary_weight * auxiliary + edge_weight * edge_loss(edge_logits, labels)
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, *, dice_weight: float = 1.0) -> Tensor:
+def ce_dice_loss(logits: Tensor, labels: Tensor, *, dice_weight: float = 1.0, dice: Dice = dice_sum) -> Tensor:
     """L_ce + k_dice L_dice (Eq. 14–16); a scalar, from logits (N, C, H, W) and labels (N, H, W)."""
-    return cross_entropy(logits, labels) + dice_weight * dice_loss(logits, labels)
+    return cross_entropy(logits, labels) + dice_weight * dice(logits, labels)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

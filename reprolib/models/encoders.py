@@ -6,7 +6,7 @@ import torchvision
 from torch import Tensor, nn
 
 from reprolib.errors import UserError
-from reprolib.models import quarter_width
+from reprolib.models import pretrained, quarter_width
 
 
 class Encoder(nn.Module):
@@ -35,6 +35,12 @@ def build_encoder(name: str = "resnet34") -> Encoder:
         raise UserError(f"expected an encoder out of {', '.join(known)}, found {name!r}; choose one of them")
     cut, classifier = known[name]
     return cut(classifier())
+
+
+def load_imagenet(encoder: Encoder, name: str) -> None:
+    """ImageNet weights for an encoder of that name, in place; UserError where torchvision's file is not to be had."""
+    cut, _ = ENCODERS[name]
+    encoder.load_state_dict(cut(pretrained.encoder(name)).state_dict())
 
 
 def _resnet(net: nn.Module) -> Encoder:

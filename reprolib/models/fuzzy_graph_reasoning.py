@@ -36,6 +36,15 @@ class FuzzyGraphReasoning(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         return F.relu(features + self.expand(self.reasoned(features)))
 
+    def node_shares(self, features: Tensor) -> Tensor:
+        """What share of the pixels' membership each node has: (B, C, H, W) -> (N,), summing to 1.
+
+        Memberships are squared: that is how they sum to 1 over the nodes of a pixel.
+        """
+        pixels = self.normalise(self.reduce(features)).flatten(2).transpose(1, 2)
+        _, onto_pixels = self.projection(features, pixels)
+        return onto_pixels.square().mean((0, 1))
+
     def reasoned(self, features: Tensor) -> Tensor:
         """What the nodes give back to the pixels, (B, C, H, W) -> (B, C/4, H, W). Source: Eq. 10–12."""
         # a quarter of the channels, pixels in a row: (B, C, H, W) -> (B, D, C/4), D = H·W

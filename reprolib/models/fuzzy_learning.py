@@ -6,11 +6,13 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from reprolib.models.precision import in_float32
 
 Sampling = Literal["pixel", "kernel", "expectation"]
+LEAST_TEMPERATURE = 0.0125  # above it exp(±1/T) is in float32's range
 GROUPS = 4  # of channels, one after the other: the membership of only one group is in memory at a time
 
 
@@ -78,6 +80,8 @@ class FuzzyLearningModule(nn.Module):
 
     def rules(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Y¹ and Y² of the reduced features: (B, C/4, H, W) -> twice the same shape. Source: Eq. 1–8."""
+        if self.reconstruct and self.sampling == "pixel" and self.temperature >= LEAST_TEMPERATURE:
+            return sample(moments_in_one_pass(x, self.mu, self.sigma, self.temperature))
         # each channel has its own kernels, so the groups do not meet
         groups = zip(x.chunk(GROUPS, dim=1), self.mu.chunk(GROUPS), self.sigma.chunk(GROUPS), strict=True)
         outputs = [self._rules_of_group(*group) for group in groups]
@@ -138,6 +142,85 @@ def moments(x: Tensor, mu: Tensor, sigma: Tensor, temperature: float) -> Moments
         # exp(M/T) · exp(−M/T) = 1, so that w¹w² is the same for all kernels
         covariance=(best[..., 0] * least[..., 0]) * variances.sum(-1)[:, None, None],
     )
+
+
+@in_float32
+def moments_in_one_pass(x: Tensor, mu: Tensor, sigma: Tensor, temperature: float) -> Moments:
+    """`moments` from two exponentials per pixel and kernel: exp(−M/T) is the inverse of exp(M/T).
+
+    The weights are never formed: their sums over the kernels are enough, and nothing K-fold is kept for the gradient.
+    `temperature` ≥ `LEAST_TEMPERATURE`, below which exp(M/T) may leave float32.
+    """
+    columns = x.transpose(0, 1).flatten(1)  # (B, C, H, W) -> (C, B·H·W)
+    norm1, mean1, square1, norm2, mean2, square2 = (
+        of.reshape(len(mu), len(x), *x.shape[2:]).transpose(0, 1)
+        for of in _KernelSums.apply(columns, mu, sigma, temperature)
+    )
+    return Moments(
+        mean1 / norm1, mean2 / norm2, square1 / norm1.square(), square2 / norm2.square(),
+        sigma.square().sum(-1)[:, None, None] / (norm1 * norm2),
+    )  # fmt: skip
+
+
+class _KernelSums(torch.autograd.Function):
+    """Σe, Σeμ, Σe²σ² over the kernels, and the same of 1/e, for e = exp((M − ½)/T): six tensors of the shape of x.
+
+    x: (C, n); μ, σ: (C, K). A group of channels at a time, so that only its K-fold tensors are in memory.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, mu: Tensor, sigma: Tensor, temperature: float) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, mu, sigma)
+        ctx.temperature = temperature
+        sums = x.new_empty(6, *x.shape)
+        for group in _groups(len(x)):
+            values = torch.stack([torch.ones_like(mu[group]), mu[group]], dim=-1)  # (c, K, 2)
+            variances = sigma[group].square()[..., None]  # (c, K, 1)
+            _, _, best, least = _exponentials(x[group], mu[group], sigma[group], temperature)
+            for first, weights in ((0, best), (3, least)):
+                sums[first, group], sums[first + 1, group] = (weights @ values).unbind(-1)
+                sums[first + 2, group] = (weights.square_() @ variances)[..., 0]
+        return sums.unbind(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, mu, sigma = ctx.saved_tensors
+        of_x, of_mu, of_sigma = torch.empty_like(x), torch.empty_like(mu), torch.empty_like(sigma)
+        for group in _groups(len(x)):
+            values = torch.stack([torch.ones_like(mu[group]), mu[group]], dim=-2)  # (c, 2, K)
+            twice = 2 * sigma[group].square()[:, None]  # (c, 1, K)
+            u, degrees, best, least = _exponentials(x[group], mu[group], sigma[group], ctx.temperature)
+            slopes, through_mu, through_sigma = [], 0.0, 0.0
+            for first, weights in ((0, best), (3, least)):
+                norm, mean, square = (gradient[group] for gradient in gradients[first : first + 3])
+                # d/de of the three sums, times e: the slope along M/T (c, n, K)
+                slope = torch.stack([norm, mean], dim=-1) @ values
+                slope.addcmul_(square[..., None] @ twice, weights).mul_(weights)
+                slopes.append(slope)
+                through_mu = through_mu + (mean[:, None] @ weights)[:, 0]
+                through_sigma = through_sigma + (square[:, None] @ weights.square_())[:, 0]
+            # along u = (x − μ)/σ, by M = exp(−u²); over σ: along x
+            along = (
+                slopes[0].sub_(slopes[1]).mul_(degrees).mul_(u).mul_(-2 / ctx.temperature).div_(sigma[group][:, None])
+            )
+            of_x[group] = along.sum(-1)
+            of_mu[group] = through_mu - along.sum(1)
+            of_sigma[group] = 2 * sigma[group] * through_sigma - along.mul_(u).sum(1)
+        return of_x, of_mu, of_sigma, None
+
+
+def _groups(channels: int) -> list[slice]:
+    size = -(-channels // GROUPS)
+    return [slice(first, first + size) for first in range(0, channels, size)]
+
+
+def _exponentials(x: Tensor, mu: Tensor, sigma: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """u, M = exp(−u²), e = exp((M − ½)/T) and 1/e: (c, n) with μ, σ (c, K) -> four of (c, n, K)."""
+    u = (x[..., None] - mu[:, None]).div_(sigma[:, None])
+    degrees = u.square().neg_().exp_()
+    best = degrees.sub(0.5).div_(temperature).exp_()
+    return u, degrees, best, best.reciprocal()
 
 
 def over_kernels(weights: Tensor, values: Tensor) -> Tensor:

@@ -3,18 +3,25 @@ import math
 import pytest
 import torch
 
-from reprolib.losses.dice import dice_loss
-from reprolib.losses.lip_loss import cross_entropy, edge_loss, label_edges, lip_loss, segmentation_loss
+from reprolib.losses.dice import dice_loss, dice_sum
+from reprolib.losses.lip_loss import ce_dice_loss, cross_entropy, edge_loss, label_edges, lip_loss
 
 TWO_PIXELS = torch.tensor([[[0, 1]]])
 P = torch.tensor([[0.8, 0.4], [0.2, 0.6]]).log().view(1, 2, 1, 2)  # two classes, two pixels
 CROSS_ENTROPY = -(math.log(0.8) + math.log(0.6)) / 2
-DICE = 1 - (2 * 0.8 / (1.2 + 1) + 2 * 0.6 / (0.8 + 1)) / 2
+DICE = 2 - (2 * 0.8 / (1.2 + 1) + 2 * 0.6 / (0.8 + 1))  # the sum over both classes
 
 
 def test_cross_entropy_and_dice_by_hand():
     assert cross_entropy(P, TWO_PIXELS).item() == pytest.approx(CROSS_ENTROPY)
-    assert segmentation_loss(P, TWO_PIXELS).item() == pytest.approx(CROSS_ENTROPY + DICE)
+    assert ce_dice_loss(P, TWO_PIXELS).item() == pytest.approx(CROSS_ENTROPY + DICE)
+    assert ce_dice_loss(P, TWO_PIXELS, dice=dice_loss).item() == pytest.approx(CROSS_ENTROPY + DICE / 2)
+
+
+def test_the_sum_of_dice_has_no_term_for_a_class_that_no_pixel_has():
+    logits, labels = torch.zeros(1, 3, 1, 4), torch.tensor([[[0, 0, 1, 1]]])
+    of_class = 1 - 2 * (2 / 3) / (4 / 3 + 2)
+    assert dice_sum(logits, labels).item() == pytest.approx(2 * of_class)
 
 
 def test_all_four_terms_by_hand():
@@ -29,7 +36,7 @@ def test_each_weight_scales_its_own_term():
     edge_logits, auxiliary = torch.tensor([[[[0.3, -2.0]]]]), P.flip(1)
     none = {"dice_weight": 0.0, "auxiliary_weight": 0.0, "edge_weight": 0.0}
     terms = {
-        "dice_weight": dice_loss(P, TWO_PIXELS),
+        "dice_weight": dice_sum(P, TWO_PIXELS),
         "auxiliary_weight": cross_entropy(auxiliary, TWO_PIXELS),
         "edge_weight": edge_loss(edge_logits, TWO_PIXELS),
     }

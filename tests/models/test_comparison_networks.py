@@ -7,7 +7,7 @@ from torch import nn
 from reprolib.models.complexity import counted
 from reprolib.models.dgcnet import CoordinateGraph, DualSegNetwork, FeatureGraph
 from reprolib.models.glore import GloReNetwork, GloReUnit
-from reprolib.models.lsfcnn import LSFCNN, FuzzyAndModule, and_rules
+from reprolib.models.lsfcnn import LSFCNN, FuzzyAndModule, and_by_product, and_rules
 from reprolib.models.spygr import GraphReasoning, SpyGRNetwork
 from tests.models.module_checks import check_every_parameter_learns, check_shapes, check_state_dict_round_trip
 
@@ -88,3 +88,11 @@ def test_and_fires_as_strongly_as_its_weakest_term():
     x = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1)
     strengths = and_rules(x, torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.ones(2, 2))
     torch.testing.assert_close(strengths.flatten(), torch.tensor([1.0, torch.tensor(-1.0).exp()]))
+
+
+def test_and_by_product_multiplies_the_memberships():
+    x = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1)
+    mu, sigma = torch.tensor([[1.0, 0.0], [2.0, 0.0]]), torch.ones(2, 2)
+    strengths = and_by_product(x, mu, sigma)  # exp(−1)·exp(−1), and 1·exp(−1)
+    torch.testing.assert_close(strengths.flatten(), torch.tensor([-2.0, -1.0]).exp())
+    assert (strengths <= and_rules(x, mu, sigma)).all()

@@ -5,11 +5,13 @@ import torch
 from torch import nn
 
 from reprolib.models.fuzzy_learning import (
+    LEAST_TEMPERATURE,
     FuzzyLearningModule,
     Moments,
     firing_strengths,
     membership,
     moments,
+    moments_in_one_pass,
     reconstruction,
     rule_weights,
     sample,
@@ -111,6 +113,29 @@ def test_two_numbers_and_k_draws_have_the_same_mean_and_covariance(temperature):
     assert ((two.mean(1) - k_draws.mean(1)).abs() < error * deviation).all()
     scale = deviation[:, None] * deviation
     assert ((two.cov() - k_draws.cov()).abs() < 2**0.5 * error * scale).all()
+
+
+@pytest.mark.parametrize("temperature", [LEAST_TEMPERATURE, 0.05, 1.0])
+def test_one_pass_gives_the_moments_and_their_gradients(temperature):
+    of_two_forms = []
+    for form in (moments, moments_in_one_pass):
+        inputs = [x.requires_grad_() for x in a_few_points(channels=6)]
+        found = torch.stack(form(*inputs, temperature))
+        weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        of_two_forms.append((found, torch.autograd.grad((found * weights).sum(), inputs)))
+    torch.testing.assert_close(*of_two_forms)
+
+
+def test_the_gradient_of_one_pass_equals_differences():
+    inputs = [x.requires_grad_() for x in a_few_points(channels=3)]
+    assert torch.autograd.gradcheck(lambda *given: moments_in_one_pass(*given, 0.3), inputs)
+
+
+def test_one_pass_stays_finite_at_the_least_temperature():
+    x, mu = torch.tensor([0.0, 1e3]).reshape(1, 1, 1, 2).requires_grad_(), torch.tensor([[0.0, 5.0]])
+    found = torch.stack(moments_in_one_pass(x, mu, torch.ones(1, 2), LEAST_TEMPERATURE))
+    found.sum().backward()
+    assert found.isfinite().all() and x.grad.isfinite().all()
 
 
 def test_both_outputs_are_one_when_all_kernels_match_alike():

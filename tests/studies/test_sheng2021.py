@@ -25,7 +25,7 @@ from reprolib.studies.sheng2021 import (
     words,
 )
 from reprolib.studies.sheng2021.plan import trials
-from reprolib.studies.yang2023.checkpoint import LipModel
+from reprolib.lip_checkpoints import LipModel
 from reprolib.trial import Context, Outcome
 
 study = studies.load("sheng2021")

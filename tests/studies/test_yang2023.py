@@ -4,262 +4,347 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from PIL import Image
 
-from reprolib import metrics, studies
+from reprolib import metrics, planning, studies, tuning
+from reprolib.datasets import celebamask
+from reprolib.datasets.faces import FaceSet
 from reprolib.errors import UserError
-from reprolib.losses.lip_loss import lip_loss, segmentation_loss
-from reprolib.report import published
+from reprolib.lip_checkpoints import load_model
+from reprolib.losses.lip_loss import ce_dice_loss, lip_loss
+from reprolib.models.encoders import build_encoder
+from reprolib.models.lip_inference import expecting
+from reprolib.report import published_from
+from reprolib.results import Results
 from reprolib.runner import run
 from reprolib.store import RunStore
-from reprolib.studies.yang2023 import data, networks, pictures, plan, results, settings, systems
-from reprolib.studies.yang2023.checkpoint import load_model
-from reprolib.studies.yang2023.plan import trials
-from reprolib.studies.yang2023.systems import checkpoint_path
-from reprolib.training import predict
+from reprolib.studies.yang2023 import config as configuration
+from reprolib.studies.yang2023 import data, experiment, figures
+from reprolib.studies.yang2023 import rows as r
+from reprolib.studies.yang2023.scores import lip_metrics
+from reprolib.studies.yang2023.work import MOUTHS
 from reprolib.trial import Context
 
-study = studies.load("yang2023")
-SMOKE = settings.Parameters()
+STUDY = studies.load("yang2023")
+SMOKE = STUDY.Parameters(profile="smoke", data="synthetic")
+PUBLISHED = STUDY.folder / "yang2023" / "published.csv"
+LEARNED = (r.BASELINE, r.PROPOSED, r.UNET)
+
+
+def rows(profile: str = "smoke", dataset: str = "synthetic") -> dict:
+    return {row.name: row for row in STUDY.rows(STUDY.Parameters(profile=profile, data=dataset))}
 
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
-    """The trials of Figures 9 and 11, one seed, in the smoke profile: the proposed network, its baseline and a Unet."""
+    """Smoke trials of the mean mask, the baseline, the proposed network and a Unet: the rows of Figures 5 and 11."""
     folder = tmp_path_factory.mktemp("results")
     store, context = RunStore(folder), Context(device="cpu", results=folder)
-    parameters = settings.Parameters(seeds=1, tables=["figure 9", "figure 11"])
-    records = run(studies.needed(study, parameters), study.execute, store, context, progress=False)
+    trials = studies.needed(STUDY, SMOKE, [r.MEAN_MASK, *LEARNED])
+    records = run(trials, STUDY.execute, store, context, progress=False)
     assert [record.failure for record in records] == [None] * len(records)
-    return parameters, store, context, records
+    return store, context, {(record.trial.name, record.trial.seed): record for record in records}
 
 
-# --- the plan --------------------------------------------------------------------------------------------
+# --- rows and claims -------------------------------------------------------------------------------------
 
 
-def test_every_table_and_figure_of_the_paper_is_planned():
-    assert {f"table {n}" for n in range(1, 7)} | {f"figure {n}" for n in range(1, 12)} <= set(trials(SMOKE))
+def test_every_table_and_figure_of_the_paper_has_rows_or_needs_none():
+    places = {place for row in rows("cpu", "public").values() for place in row.places}
+    paper = {f"table {n}" for n in range(1, 7)} | {f"figure {n}" for n in range(1, 12)}
+    assert paper <= places | set(STUDY.without_rows)
+    assert {table.place for table in STUDY.declared_tables} <= places
 
 
-def test_every_row_that_the_paper_prints_is_trained():
-    rows = {name for t in "123456" for name in published("yang2023", t).index}
-    assert {settings.SAME_AS.get(name, name) for name in rows} <= set(settings.SYSTEMS)
-    assert set(settings.SYSTEMS.values()) == {None}
+def test_every_row_that_the_paper_prints_is_trained_or_says_why_not():
+    for table in STUDY.declared_tables:
+        number = table.place.removeprefix("table ")
+        if number in "123456":
+            printed = set(published_from(PUBLISHED, number).index)
+            lines = set(table.lines or {}) | set(rows("cpu", "public"))
+            assert printed <= lines | set(r.QUOTED), table.place
 
 
-def test_every_system_has_trials_and_every_trial_is_a_system():
-    assert {t.params["system"] for needed in trials(SMOKE).values() for t in needed} == set(settings.SYSTEMS)
+def test_no_trial_of_a_source_is_that_of_two_rows():
+    for profile in ("smoke", "cpu", "gpu"):
+        for source in ("synthetic", "public", "paper"):
+            trials = [t for row in rows(profile, source).values() for t in STUDY.trials_of(row)]
+            assert len({trial.key for trial in trials}) == len(trials)
 
 
-def test_the_proposed_network_is_trained_once_for_all_tables():
-    places = trials(settings.Parameters(seeds=1))
-    keys = {t.key for needed in places.values() for t in needed if t.name == settings.PROPOSED}
-    assert len(keys) == 1
-    for place in ("table 1", "table 2", "table 5", "table 6", "extra A"):
-        assert keys & {t.key for t in places[place]}, place
-
-
-def test_profiles_data_and_seeds_change_every_key_and_names_do_not():
-    [trial] = [t for t in trials(settings.Parameters(seeds=1))["table 2"] if t.name == settings.BASELINE]
-    others = [
-        trials(settings.Parameters(seeds=1, **more))["table 2"] for more in ({"profile": "cpu"}, {"data": "public"})
-    ]
-    assert trial.key not in {t.key for needed in others for t in needed}
-    assert replace(trial, name="another name").key == trial.key
-    assert replace(trial, seed=1).key != trial.key
-
-
-def test_the_grid_follows_the_parameters():
-    names = {t.name for t in trials(settings.Parameters(kernels=[4, 16], nodes=[16]))["table 1"]}
-    assert names == {"kernels 4/8/16, nodes 16/32/64", settings.PROPOSED}
-
-
-def test_only_the_tables_that_are_asked_for_are_planned():
-    assert set(trials(settings.Parameters(tables=["3"]))) == {"table 3"}
-    with pytest.raises(UserError, match="Unknown table 'tabel 3'; did you mean 'table 3'"):
-        trials(settings.Parameters(tables=["tabel 3"]))
+def test_a_configuration_survives_the_way_through_a_record():
+    for row in rows("cpu", "public").values():
+        assert STUDY.config_of(STUDY.trials_of(row)[0]) == row.config
 
 
 def test_a_trial_names_no_folder_of_this_machine():
-    for needed in trials(settings.Parameters(data="public", data_root="/somewhere")).values():
-        assert not any("/somewhere" in str(value) for t in needed for value in t.params.values())
+    parameters = STUDY.Parameters(profile="cpu", data="public", data_root="/somewhere")
+    for row in STUDY.rows(parameters):
+        assert not any("/somewhere" in str(value) for t in STUDY.trials_of(row) for value in t.params.values())
 
 
-# --- networks --------------------------------------------------------------------------------------------
+def test_claims_name_rows_scores_and_sources_that_exist():
+    for claim in STUDY.registered_claims:
+        assert claim.score in STUDY.scores
+        for source in claim.data:
+            assert {claim.a, claim.b} <= set(rows("cpu", source)), claim.id
+    assert len({claim.id for claim in STUDY.registered_claims}) == len(STUDY.registered_claims)
 
 
-def test_the_training_loop_sees_three_heads_as_one_map_and_the_test_the_first_alone():
+def test_primary_claims_compare_rows_with_seeds_enough_for_an_interval():
+    primary = [claim for claim in STUDY.registered_claims if claim.primary]
+    assert 8 <= len(primary) <= 15
+    for claim in primary:
+        assert min(rows("cpu", "public")[name].seeds for name in (claim.a, claim.b)) >= 3
+
+
+def test_the_headline_claim_is_the_papers_difference_of_table_2():
+    [claim] = [claim for claim in STUDY.registered_claims if claim.id == "both"]
+    assert claim.published_effect == pytest.approx(7.94)
+
+
+def test_rows_that_claims_compare_get_the_same_training():
+    judged = {n for claim in STUDY.registered_claims if claim.kind != "question" for n in (claim.a, claim.b)}
+    found = rows("cpu", "public")
+    assert {replace(found[name].config.training, lr=1e-3) for name in judged} == {r.TRAINING["cpu"]}
+
+
+def test_a_tuned_learning_rate_is_the_best_of_those_tried():
+    tries = tuning.read(STUDY)
+    for name in {t.row for t in tries if (t.data, t.profile) == ("public", "cpu")}:
+        best = tuning.best(tries, data="public", profile="cpu", row=name)
+        assert rows("cpu", "public")[name].config.training.lr == best, name
+
+
+def test_rows_that_carry_claims_are_tuned_or_follow_one_that_is():
+    assert set(r.RATE_OF.values()) <= set(r.TUNED["public"])
+    assert set(r.TUNED["public"]) <= set(rows("cpu", "public"))
+
+
+def test_kernels_and_nodes_keep_the_papers_proportions():
+    assert r.kernels_of("resnet34") == r.nodes_of(128, 256) == (16, 32, 64)
+    assert r.kernels_of("resnet34", 8) == (8, 16, 32)
+    for encoder in r.CHANNELS:
+        assert r.kernels_of(encoder) == tuple(c // 4 for c in r.CHANNELS[encoder])
+    assert r.nodes_of(64, 128) == (4, 8, 16)  # a quarter of the pixels
+    assert r.nodes_of(64, 128, 32) == (8, 16, 32)
+
+
+@pytest.mark.parametrize("encoder", r.CHANNELS)
+def test_the_encoders_have_the_channels_by_which_kernels_are_counted(encoder):
+    with torch.device("meta"):
+        assert build_encoder(encoder).channels[:3] == r.CHANNELS[encoder]
+
+
+def test_only_smoke_runs_start_from_random_weights():
+    for name, row in rows("cpu", "public").items():
+        random = {r.MEAN_MASK, r.RANDOM, r.SHUFFLENET, r.SQUEEZENET, r.RESNET_18, r.RESNET_34}
+        assert row.config.pretrained == (name not in random)
+    assert not any(row.config.pretrained for row in rows().values())
+
+
+# --- networks and losses ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in rows() if name != r.MEAN_MASK])
+def test_every_network_learns_from_one_batch(name):
     torch.manual_seed(0)
-    model = networks.build(plan.ABLATION[settings.BASELINE] | {"quarter_width": True}).eval()
-    images = torch.randn(2, 3, 32, 64)
-    with torch.no_grad():
-        heads = model.network(images)
-        assert torch.equal(model(images), heads.logits)
-        assert model.train()(images).shape == (2, 5 + 1 + 5, 32, 64)
-
-
-def test_the_heads_quick_order_gives_the_auxiliary_logits_of_the_papers_order():
-    torch.manual_seed(0)
-    model = networks.build(plan.ABLATION[settings.BASELINE] | {"quarter_width": True}).eval()
-    images = torch.randn(2, 3, 32, 64)
-    with torch.no_grad():
-        quick, slow = model.network(images), model.network.eval()(images)
-    torch.testing.assert_close(quick.auxiliary_logits, slow.auxiliary_logits)
-
-
-def test_the_loss_unpacks_what_the_network_packs():
-    torch.manual_seed(0)
-    segmentation, edge, auxiliary = (torch.randn(2, channels, 4, 4) for channels in (5, 1, 5))
-    labels = torch.randint(0, 5, (2, 4, 4))
-    packed = torch.cat([segmentation, edge, auxiliary], dim=1)
-    torch.testing.assert_close(
-        networks.loss(packed, {"labels": labels}), lip_loss(segmentation, edge, auxiliary, labels)
-    )
-    torch.testing.assert_close(networks.loss(segmentation, {"labels": labels}), segmentation_loss(segmentation, labels))
-
-
-def test_multi_scale_inference_does_not_change_what_no_scale_and_no_mirror_changes():
-    class ByBrightness(nn.Module):
-        def forward(self, images):
-            return torch.cat([images[:, :1], -images[:, :1]], dim=1)
-
-    images = torch.full((2, 3, 64, 64), 0.3)
-    averaged = networks.MultiScale(ByBrightness(), (0.5, 1.0, 1.5))(images)
-    torch.testing.assert_close(averaged, ByBrightness()(images).softmax(1))
-
-
-def test_multi_scale_inference_averages_a_picture_and_its_mirror_image():
-    class LeftIsFirst(nn.Module):
-        """Class 0 in the left half, whatever the picture."""
-
-        def forward(self, images):
-            left = torch.zeros(len(images), 2, *images.shape[2:])
-            left[:, 0, :, : images.shape[3] // 2] = 50.0
-            left[:, 1, :, images.shape[3] // 2 :] = 50.0
-            return left
-
-    p = networks.MultiScale(LeftIsFirst(), (1.0,))(torch.zeros(1, 3, 32, 32))
-    torch.testing.assert_close(p, torch.full((1, 2, 32, 32), 0.5))
-
-
-def test_multi_scale_inference_hands_on_only_sizes_that_the_encoder_takes():
-    seen = []
-
-    class Noting(nn.Module):
-        def forward(self, images):
-            seen.append(tuple(images.shape[2:]))
-            return images[:, :2]
-
-    networks.MultiScale(Noting(), (0.5, 1.0, 1.5))(torch.zeros(1, 3, 32, 64))
-    assert set(seen) == {(32, 32), (32, 64), (64, 96)}
-
-
-def test_expectation_at_test_time_makes_predictions_repeatable_and_is_undone():
-    torch.manual_seed(0)
-    model = networks.build(plan.PROPOSED | {"quarter_width": True}).eval()
-    images = torch.randn(1, 3, 32, 64)
-    with torch.no_grad(), networks.expecting(model):
-        assert torch.equal(model(images), model(images))
-    with torch.no_grad():
-        assert not torch.equal(model(images), model(images))
-
-
-@pytest.mark.parametrize("system", [s for s in settings.SYSTEMS if "four times" not in s])
-def test_every_network_learns_from_one_batch(system):
-    torch.manual_seed(0)
-    spec = plan.PROPOSED if system == settings.CROSS else plan.specification(system)
-    model = networks.build(spec | {"quarter_width": True}).train()
-    images, labels = torch.randn(2, 3, 32, 64), torch.randint(0, 5, (2, 32, 64))
-    value = networks.loss(model(images), {"labels": labels})
+    config = rows()[name].config
+    model = experiment.build(config).train()
+    images, labels = torch.randn(2, 3, 64, 64), torch.randint(0, 5, (2, 64, 64))
+    value = experiment.loss_of(config)(model(images), {"labels": labels})
     value.backward()
     assert value.isfinite()
     assert any(p.grad.abs().sum() > 0 for p in model.parameters() if p.grad is not None)
 
 
-def test_levelling_takes_what_the_fuzzy_parts_tell_and_nothing_else():
+def test_the_loss_unpacks_what_the_network_packs():
     torch.manual_seed(0)
-    images = torch.randn(2, 3, 64, 64)
-    models = {
-        system: networks.build(plan.specification(system) | {"quarter_width": True, "sampling": "expectation"}).eval()
-        for system in (settings.PROPOSED, settings.BASELINE)
-    }
-    for system, model in models.items():
-        before = model(images)
-        with networks.levelled(model):
-            changed = not torch.allclose(model(images), before, atol=1e-6)
-        assert changed == (system == settings.PROPOSED)
-        torch.testing.assert_close(model(images), before)
-    assert set(networks.best_membership(models[settings.PROPOSED], images)) == {4, 8, 16}
-    assert networks.best_membership(models[settings.BASELINE], images) == {}
+    config = rows()[r.PROPOSED].config
+    heads = [torch.randn(2, channels, 4, 4) for channels in (5, 1, 5)]
+    labels = torch.randint(0, 5, (2, 4, 4))
+    loss = experiment.loss_of(config)
+    torch.testing.assert_close(loss(torch.cat(heads, 1), {"labels": labels}), lip_loss(*heads, labels))
+    torch.testing.assert_close(loss(heads[0], {"labels": labels}), ce_dice_loss(heads[0], labels))
 
 
-def test_records_say_what_the_fuzzy_parts_tell(small_run):
-    _, store, _, records = small_run
-    [record] = [r for r in records if r.trial.name == settings.PROPOSED]
-    assert {"miou_levelled", "membership_4", "membership_8", "membership_16"} <= set(record.metrics)
-    assert store.arrays(record)["confusion_levelled"].sum() == store.arrays(record)["confusion"].sum()
+def test_mean_dice_weighs_less_than_the_sum():
+    torch.manual_seed(0)
+    scores, labels = torch.randn(2, 5, 4, 4), torch.randint(0, 5, (2, 4, 4))
+    by_sum, by_mean = (experiment.loss_of(rows()[n].config)(scores, {"labels": labels})
+                       for n in (r.PROPOSED, r.MEAN_DICE))  # fmt: skip
+    assert by_sum > by_mean
+
+
+@pytest.mark.parametrize("name", [r.PROPOSED, r.UNET, r.LSFCNN])
+def test_the_workload_of_plan_is_the_network_that_is_trained(name):
+    config = rows()[name].config
+    [work] = STUDY.work(config)
+    load = experiment.workload(work, images=2)
+    assert load.data["images"].shape == (2, 3, config.height, config.width)
+    expected = {key: value.shape for key, value in experiment.build(config).state_dict().items()}
+    assert {key: value.shape for key, value in load.network.state_dict().items()} == expected
+
+
+def test_networks_with_one_name_in_networks_csv_cost_the_same():
+    found = planning.read_networks(STUDY)
+    for profile, source in (("cpu", "public"), ("smoke", "synthetic"), ("gpu", "public")):
+        for row in rows(profile, source).values():
+            for work in STUDY.work(row.config):
+                assert work.network in found, "run `python -m reprolib.planning`"
 
 
 # --- one trial -------------------------------------------------------------------------------------------
 
 
 def test_a_trial_is_a_function_of_its_specification(tmp_path, small_run):
-    _, store, _, records = small_run
-    [record] = [r for r in records if r.trial.name == settings.PROPOSED]
-    again = run([record.trial], study.execute, RunStore(tmp_path), Context(results=tmp_path), progress=False)[0]
+    store, _, records = small_run
+    record = records[r.PROPOSED, 0]
+    again = run([record.trial], STUDY.execute, RunStore(tmp_path), Context(results=tmp_path), progress=False)[0]
     assert again.metrics == record.metrics
     assert again.curves == record.curves
     for name, values in store.arrays(record).items():
         np.testing.assert_array_equal(RunStore(tmp_path).arrays(again)[name], values)
 
 
-def test_the_proposed_network_is_kept_for_the_lips_command(small_run):
-    _, store, context, records = small_run
-    [record] = [r for r in records if r.trial.name == settings.PROPOSED]
-    model = load_model(checkpoint_path(record.trial, context.results))
-    p = record.trial.params
-    assert model.size == (p["height"], p["width"])
-    test = data.test_mouths(p, None)
-    with networks.expecting(model.network):
-        found = predict(networks.MultiScale(model.network, p["scales"]), networks.inputs(test.images))
-    counts = metrics.confusion(found, test.labels, len(settings.CLASSES))
-    moved = np.abs(counts - store.arrays(record)["confusion_expectation"]).sum() / 2
-    assert moved <= 0.005 * counts.sum()  # weights are kept in half precision
-
-
 def test_the_metrics_of_a_record_follow_from_its_arrays(small_run):
-    _, store, _, records = small_run
-    for record in records:
+    store, _, records = small_run
+    for record in records.values():
         confusion = store.arrays(record)["confusion"]
-        assert confusion.shape == (record.trial.params["test"], 5, 5)
+        assert confusion.shape == (record.trial.params["test_mouths"], 5, 5)
         assert record.metrics["pa"] == pytest.approx(100 * np.trace(confusion.sum(0)) / confusion.sum())
+        assert record.metrics["validation"] >= 0
+
+
+def test_a_record_says_where_training_ended_and_whose_the_test_mouths_are(small_run):
+    store, _, records = small_run
+    record = records[r.PROPOSED, 0]
+    assert record.stopped["ceiling"] == record.trial.params["training"]["epochs"]
+    assert record.units == {"person": len(np.unique(store.arrays(record)["units"]))}
+
+
+def test_open_mouths_are_counted_apart(small_run):
+    store, _, records = small_run
+    arrays = store.arrays(records[r.BASELINE, 0])
+    opened = data.is_open(data.mouths_of(rows()[r.BASELINE].config, None).test.labels)
+    np.testing.assert_array_equal(arrays["confusion_open"][opened], arrays["confusion"][opened])
+    assert not arrays["confusion_open"][~opened].any()
+
+
+def test_records_say_what_the_modules_do(small_run):
+    _, _, records = small_run
+    inside = {"gain_sampling", "loss_without_flm", "loss_without_fgr", "reach_4", "nodes_used_16"}
+    assert inside <= set(records[r.PROPOSED, 0].metrics)
+    assert not inside & set(records[r.BASELINE, 0].metrics)
+
+
+def test_averages_over_sizes_are_measured_only_where_they_are_asked(small_run):
+    _, _, records = small_run
+    for name in LEARNED:
+        asked = bool(rows()[name].config.scales)
+        assert ("miou_multiscale" in records[name, 0].metrics) == asked
 
 
 def test_at_severity_0_no_hard_case_changes_a_mouth(small_run):
-    _, store, _, records = small_run
-    [record] = [r for r in records if r.trial.name == settings.BASELINE]
-    hard = store.arrays(record)["confusion_hard"]  # (cases, severities, mouths, 5, 5)
+    store, _, records = small_run
+    hard = store.arrays(records[r.UNET, 0])["confusion_hard"]  # (cases, severities, mouths, 5, 5)
     assert (hard[:, 0] == hard[:1, 0]).all()
     assert (hard[:, 4] != hard[:, 0]).any()
+
+
+def test_the_proposed_network_is_kept_for_the_lips_command(small_run):
+    _, context, records = small_run
+    config = rows()[r.PROPOSED].config
+    model = load_model(experiment.checkpoint_path(config, 0, context.results))
+    assert model.size == (config.height, config.width)
+    test = data.mouths_of(config, None).test
+    with expecting(model.network):
+        found = experiment.finder(model.network)(test.images)
+    score = 100 * float(metrics.mean_iou(metrics.confusion(found, test.labels, 5).sum(0)))
+    record = records[r.PROPOSED, 0]
+    expected = record.metrics["miou"] - record.metrics["gain_sampling"]
+    assert score == pytest.approx(expected, abs=0.5)  # weights are kept in half precision
 
 
 # --- data ------------------------------------------------------------------------------------------------
 
 
-def test_no_synthetic_speaker_is_in_training_and_test():
-    p = {**settings.SCALES["smoke"].__dict__, "trained_on": "synthetic", "tested_on": "synthetic", "train": 12}
-    train, test = data.training_mouths(p, None), data.test_mouths(p, None)
-    assert len(train) == 12
-    assert not set(train.persons) & set(test.persons)
-    for scale in settings.SCALES.values():
-        assert scale.train <= data.TEST
+def test_no_rendered_speaker_is_in_two_sets():
+    mouths = data.mouths_of(rows()[r.PROPOSED].config, None)
+    people = [set(faces.persons) for faces in (mouths.train, mouths.validation, mouths.test)]
+    assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]
+    most = max(data.RENDERED_TEST, *MOUTHS["facesynth"])
+    assert most <= data.VALIDATION - data.TRAIN and most <= data.TEST - data.VALIDATION
 
 
 def test_figure_9_shows_mouths_that_no_network_was_trained_on():
-    [p] = [t.params for t in trials(settings.Parameters(seeds=1))["figure 9"]]
-    assert (p["trained_on"], p["tested_on"]) == ("synthetic", data.ELSEWHERE)
-    train, test = data.training_mouths(p, None), data.test_mouths(p, None)
-    assert not set(train.names) & set(test.names)
+    config = rows()[r.PROPOSED].config
+    faces, train = data.elsewhere(config, None), data.mouths_of(config, None).train
+    assert set(np.unique(faces.labels)) == {0, 1}
+    assert not any((image == other).all() for image in faces.images for other in train.images)
+
+
+def celebamask_root(root: Path) -> Path:
+    """The faces of the split, 64 px: a lip of 16 × 8 pixels, in every second face with an inside of 8 × 4."""
+    folder = root / celebamask.INDEXED_FOLDER
+    for inner in (celebamask.INDEXED_PICTURES, celebamask.INDEXED_MASKS):
+        (folder / inner).mkdir(parents=True)
+    names = [name for of_part in celebamask.split_names().values() for name in of_part]
+    for index, name in enumerate(names):
+        labels = np.ones((64, 64), np.uint8)
+        labels[40:48, 24:40] = 11
+        labels[44:48, 24:40] = 12
+        if index % 2:
+            labels[42:46, 28:36] = 10
+        image = np.repeat((20 * labels)[..., None], 3, axis=2)
+        picture, mask = celebamask.indexed_files(folder, name)
+        Image.fromarray(image).save(picture)
+        Image.fromarray(labels).save(mask)
+    return root
+
+
+def test_mouths_of_celebamask_are_cut_by_their_labels_into_three_classes(tmp_path, monkeypatch):
+    monkeypatch.setattr("reprolib.datasets.kept.CACHE", tmp_path / "cache")
+    monkeypatch.setattr(celebamask, "split_names", lambda: {"train": ("a", "b", "c"), "validation": ("d",),
+                                                            "test": ("e", "f")})  # fmt: skip
+    config = replace(rows("cpu", "public")[r.PROPOSED].config, height=32, width=64)
+    mouths = data.mouths_of(config, celebamask_root(tmp_path))
+    assert [len(faces) for faces in (mouths.train, mouths.validation, mouths.test)] == [3, 1, 2]
+    assert mouths.train.labels.shape == (3, 32, 64) and mouths.train.classes == ("background", "lip", "inner mouth")
+    assert [bool(tags) for tags in mouths.train.tags] == [False, True, False]
+    for label in mouths.train.labels:
+        assert 0.4 < np.ptp(np.nonzero(label.any(0))[0]) / 64 < 0.8  # about `FILL` of the width
+
+
+def test_a_crop_is_off_as_a_detector_would_be_and_depends_on_the_name_alone():
+    labels = np.zeros((200, 300), np.uint8)
+    labels[90:110, 130:170] = 1
+    image = np.repeat(100 * labels[..., None], 3, axis=2)
+    first, again, other = (data.crop(image, labels, (64, 128), name=name)[1] for name in ("a", "a", "b"))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert first.any() and not first[0].any() and not first[-1].any()  # the mouth is inside
+
+
+def test_a_mouth_at_the_edge_gets_background_beyond_it():
+    labels = np.zeros((40, 60), np.uint8)
+    labels[30:, 20:40] = 1
+    _, cut = data.crop(np.zeros((40, 60, 3), np.uint8), labels, (32, 64), name="x")
+    assert cut.shape == (32, 64) and not cut[-1].any()
+
+
+def test_open_and_closed_mouths_are_taken_in_proportion():
+    labels = np.ones((8, 10, 10), np.uint8)
+    labels[:4, :5] = 2
+    faces = data.tagged(FaceSet(np.zeros((8, 10, 10, 3), np.uint8), labels, ("a", "b", "c"), tuple("abcdefgh")))
+    chosen = data.stratified(faces, 4)
+    assert [bool(tags) for tags in chosen.tags] == [True, True, False, False]
+
+
+def test_a_mouth_is_open_from_one_twentieth_on():
+    labels = np.ones((2, 10, 10), np.uint8)
+    labels[0, 0, :5], labels[1, 0, :4] = 2, 3
+    assert data.is_open(labels).tolist() == [True, False]
 
 
 def test_the_most_open_mouth_shows_teeth_tongue_and_cavity():
@@ -274,128 +359,107 @@ def test_the_most_open_mouth_shows_teeth_tongue_and_cavity():
 
 
 @pytest.mark.parametrize("data_root", [None, Path("/no/such/folder")])
-def test_real_data_without_their_folder_are_refused_before_training(tmp_path, data_root):
-    parameters = settings.Parameters(data="public", seeds=1, tables=["3"])
-    context = Context(results=tmp_path, data_root=data_root)
+def test_real_data_without_their_folder_are_refused_before_training(data_root):
     with pytest.raises(UserError, match="data_root"):
-        run(studies.needed(study, parameters), study.execute, RunStore(tmp_path), context, progress=False)
+        data.mouths_of(rows("cpu", "public")[r.PROPOSED].config, data_root)
 
 
 def test_a_data_root_without_any_known_dataset_is_refused(tmp_path):
-    with pytest.raises(UserError, match="expected one of the folders talkingfaces, fasseg, flrseg"):
-        study.check_data(tmp_path)
+    with pytest.raises(UserError, match="celebamask, fasseg, flrseg"):
+        STUDY.check_data(tmp_path)
 
 
-# --- tables, claims, figures -----------------------------------------------------------------------------
+# --- scores, tables, figures -----------------------------------------------------------------------------
+
+
+def test_the_inside_of_the_mouth_is_one_class_whatever_its_parts():
+    five = np.diag([50, 20, 5, 3, 2])
+    five[2, 3] = 4  # teeth called tongue: still inside
+    scores = lip_metrics(five)
+    assert scores["iou_inner"] == pytest.approx(100)
+    assert scores["iou_teeth"] == pytest.approx(100 * 5 / 9)
+    three = np.diag([50, 20, 10])
+    assert lip_metrics(three)["miou"] == lip_metrics(three)["iou_inner"] == pytest.approx(100)
+    assert "iou_teeth" not in lip_metrics(three)
 
 
 def test_tables_show_ours_beside_the_papers_and_say_what_is_not_done(small_run):
-    _, store, _, _ = small_run
-    tables = study.tables(settings.Parameters(seeds=1, tables=["1", "2", "6"]), store)
+    store, _, _ = small_run
+    tables = STUDY.tables(SMOKE.model_copy(update={"tables": ["1", "2", "6"]}), store)
     table = tables["table 2"]
-    assert table.loc[settings.BASELINE, ("mIoU", "paper")] == "66.95"
-    assert float(table.loc[settings.BASELINE, ("mIoU", "ours")]) > 0
-    assert table.loc[settings.BASELINE, ("Params (M)", "ours")] == "27.67"
-    assert table.loc[settings.GRAPH, ("mIoU", "ours")] == "not done"
+    assert table.loc[r.BASELINE, ("mIoU", "paper")] == "66.95"
+    assert float(table.loc[r.BASELINE, ("mIoU", "ours")].split(" ")[0]) > 0
+    assert table.loc[r.GRAPH, ("mIoU", "ours")] == "not done"
     ours = [
-        table.loc[settings.PROPOSED, ("mIoU", "ours")],
-        tables["table 1"].loc["kernels 16/32/64, nodes 16/32/64", ("mIoU", "ours")],
-        tables["table 6"].loc[settings.RESNET_34, ("mIoU", "ours")],
+        table.loc[r.PROPOSED, ("mIoU", "ours")].split(" ")[0],
+        tables["table 1"].loc[r.grid_row(16, 16), ("mIoU", "ours")].split(" ")[0],
+        tables["table 6"].loc[r.MOBILENET, ("mIoU", "ours")].split(" ")[0],
     ]
     assert {round(float(value), 1) for value in ours} == {float(ours[2])}  # one record under three names
-
-
-def test_claims_without_records_are_not_tested(tmp_path):
-    claims = study.claims(SMOKE, RunStore(tmp_path))
-    assert len({claim.id for claim in claims}) == len(claims) == len(results.CLAIMS) + 2
-    assert {claim.verdict for claim in claims} == {"not tested"}
+    assert tables["table 1"].loc[r.grid_row(8, 8), ("mIoU", "ours")] == "—"  # quoted
 
 
 def test_an_effect_is_the_difference_of_the_two_rows(small_run):
-    parameters, store, _, records = small_run
-    by_name = {r.trial.name: r for r in records}
-    [claim] = [c for c in study.claims(parameters, store) if c.id == "both"]
-    ours = by_name[settings.PROPOSED].metrics["miou"] - by_name[settings.BASELINE].metrics["miou"]
-    assert claim.effect == pytest.approx(ours)
-    assert claim.low <= claim.effect <= claim.high
-    assert claim.published_effect == pytest.approx(7.94)
+    store, _, records = small_run
+    [claim] = [claim for claim in STUDY.registered_claims if claim.id == "both"]
+    effect = Results(STUDY, store).effect(SMOKE, claim)
+    ours = [records[r.PROPOSED, seed].metrics["miou"] - records[r.BASELINE, seed].metrics["miou"] for seed in (0, 1)]
+    assert effect.point == pytest.approx(np.mean(ours), abs=0.5)  # means of seeds, and seeds of means
+    assert effect.low <= effect.point <= effect.high
 
 
-def test_the_published_effects_are_differences_of_published_cells():
-    tables = {f"Table {t}": published("yang2023", t) for t in "123456"}
-    columns = {"miou": "mIoU", "pa": "PA", "mpa": "mPA", "iou_teeth": "teeth", "iou_cavity": "cavity"}
-    printed = {"Table 1": results.PRINTED_AS["1"], "Table 6": results.PRINTED_AS["6"]}
-    for c in results.CLAIMS:
-        rows = [printed.get(c.place, {}).get(row, row) for row in (c.a, c.b)]
-        a, b = tables[c.place].loc[rows, columns[c.score]]
-        assert c.effect == pytest.approx(a - b), c.id
+def test_claims_without_records_are_not_tested(tmp_path):
+    judged = Results(STUDY, RunStore(tmp_path)).judged(SMOKE)
+    assert judged and {one.verdict for one in judged} == {"not tested"}
 
 
-def test_questions_compare_two_ways_of_predicting_with_one_network(small_run):
-    parameters, store, _, records = small_run
-    [record] = [r for r in records if r.trial.name == settings.PROPOSED]
-    arrays = store.arrays(record)
-    expected = 100 * (
-        metrics.mean_iou(arrays["confusion"].sum(0)) - metrics.mean_iou(arrays["confusion_single"].sum(0))
-    )
-    answers = study.questions(parameters, store).iloc[:, 0]
-    assert answers["What do scales and flips at test time give?"].startswith(f"{expected:+.2f}".replace("-", "−"))
+def test_an_untrained_baseline_has_not_learned(small_run):
+    store, _, _ = small_run
+    judged = {one.claim.id: one for one in Results(STUDY, store).judged(SMOKE)}
+    assert judged["both"].verdict == "not tested" and judged["both"].reason
 
 
-def test_the_spread_of_the_grid_is_set_against_that_of_the_seeds(monkeypatch):
-    scores = np.array([[1.0, 3.0], [5.0, 7.0]])  # two settings, two seeds
-    names = [settings.grid_row(8, 16), settings.PROPOSED]
-
-    class Measured:
-        def __init__(self, miou):
-            self.metrics = {"miou": miou}
-
-    found = {name: [Measured(v) for v in row] for name, row in zip(names, scores, strict=True)}
-    monkeypatch.setattr(results, "records_of", lambda parameters, store: found)
-    spread = results.grid_spread(settings.Parameters(kernels=[8, 16], nodes=[16]), None).iloc[:, 0]
-    assert spread["range of the means"] == "4.00"
-    assert spread["…expected from the seeds alone"] == "1.00"  # √2 / √2
-
-
-def test_fidelity_finds_every_count_but_nine():
-    unequal = {fact.quantity for fact in study.fidelity() if not fact.equal}
-    params, macs = results.COUNTS
-    once = [settings.MOBILENET, settings.SQUEEZENET, settings.SHUFFLENET]
-    assert unequal == {
-        f"Table 2, {settings.GRAPH}, {macs}",
-        f"Table 5, {settings.DUALSEG}, {macs}",
+def test_counts_that_were_fitted_are_no_facts_and_readings_of_ours_are_marked():
+    facts = {fact.quantity: fact for fact in STUDY.fidelity()}
+    assert not any(name in quantity for quantity in facts for name in (r.GLORE, r.DUALSEG, r.SPYGR))
+    assert {f.source for q, f in facts.items() if "twice" in q} == {"arithmetic"}
+    params, macs = r.COUNTS
+    once = [r.MOBILENET, r.SQUEEZENET, r.SHUFFLENET]
+    assert {quantity for quantity, fact in facts.items() if not fact.equal} == {
+        f"Table 2, {r.GRAPH}, {macs}",
         *(f"Table 6, {encoder}, {count}" for encoder in once for count in (params, macs)),
-        f"Table 6, {settings.SQUEEZENET} with the encoder counted twice, {macs}",
+        f"Table 6, {r.SQUEEZENET}, encoder counted twice, {macs}",
     }
 
 
 def test_only_figures_whose_trials_are_finished_are_drawn(small_run):
-    parameters, store, _, _ = small_run
-    expected = {"figure 1", "figure 5", "figure 9", "figure 10", "figure 11a", "figure 11b"}
-    assert set(pictures.drawn(parameters, store)) == expected
+    store, _, _ = small_run
+    drawn = figures.drawn(Results(STUDY, store), SMOKE)
+    assert set(drawn) == {"figure 1", "figure 5", "figure 9", "figure 10", "figure 11a", "figure 11b"}
+
+
+def test_figures_of_three_classes_have_colours():
+    for classes in configuration.CLASSES.values():
+        assert len(figures.figures.part_colours(classes)) == len(classes)
 
 
 def test_canny_edges_are_found_in_the_dark():
     label = np.zeros((1, 32, 64), np.uint8)
     label[:, 10:20, 20:40] = np.arange(20) % 4 + 1
     image = np.where(label[..., None] > 0, 12, 4).astype(np.uint8).repeat(3, -1)
-    figure = pictures._colours_and_edges({"example_images": image, "example_labels": label})
+    kept = {"example_images": image, "example_labels": label}
+    figure = figures._colours_and_edges(kept, configuration.CLASSES["facesynth"])
     edges = figure.axes[2].images[0].get_array()
     assert (edges == 0).any()
 
 
 def test_figure_2_shows_the_papers_sizes():
-    texts = [text.get_text() for text in pictures.network().axes[0].texts]
+    texts = [text.get_text() for text in figures.network().axes[0].texts]
     assert "fuzzy learning\n128×16×32\n0.15M" in texts
     assert sum("encoder\n" in text for text in texts) == 4
 
 
 def test_figure_3_rebuilds_a_feature_from_its_best_kernel():
-    best = pictures.fuzzy_learning().axes[3].lines[0]
+    best = figures.fuzzy_learning().axes[3].lines[0]
     x, y = best.get_data()
     assert y[np.abs(x + 1.5).argmin()] == pytest.approx(-1.5, abs=0.01)  # at the mean of kernel 1
-
-
-def test_the_systems_that_are_made_harder_are_those_of_figure_11():
-    needed = {t.params["system"] for t in trials(SMOKE)["figure 11"]}
-    assert needed == set(systems.MADE_HARDER)

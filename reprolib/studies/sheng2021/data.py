@@ -19,17 +19,17 @@ from reprolib.datasets.rendered import kept_once
 from reprolib.datasets.speech import MOUTH, SpeechSet, gathered, jitter, mouth_crops, split_by_speaker
 from reprolib.datasets.talking_mouths import crop_box, mouth_crop
 from reprolib.errors import UserError
+from reprolib.lip_checkpoints import LipModel, load_model
+from reprolib.models.lip_inference import inputs as network_inputs
 from reprolib.paths import CACHE, ROOT
 from reprolib.studies.sheng2021 import settings as s
-from reprolib.studies.yang2023.checkpoint import LipModel, load_model
-from reprolib.studies.yang2023.networks import inputs as network_inputs
 
 SEED = 2031  # sizes and rates were chosen on the people of series 2021: nobody here is one of them
 SENTENCE_SEED = 2032  # other people than those of the words
 OFFICIAL = ("train", "val", "test")  # parts of LRS2
 PARTS = 4  # lip, teeth, tongue, cavity
 MASKING = 1  # raise when the same clips give other masks
-LIPS = ROOT / "results" / "weights" / "lips.pt"
+LIPS = ROOT / "reprolib" / "weights" / "fuzzy.pt"
 
 
 def word_sets(p: Mapping, data_root: Path | None) -> list[SpeechSet]:
