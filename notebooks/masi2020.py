@@ -192,8 +192,8 @@ shown.questions()
 # | D6 | 25×7 and 45×45 px kernels, resolution not given | at 128 px they would erase anything narrower than about 49 px | meant for about 500 px, scaled with the image |
 # | D7 | 540,000 transfer faces | – | 2,600 LFW faces of people in no list, half of them with pasted occluders |
 # | D8 | fine-tuning rates 1e-5 (COFW) and 1e-4 (Part Labels), batch 128, until convergence | – | one learning rate for both losses, 3e-4 (occlusion) and 1e-3 (Part Labels), which was not tuned; batches of 32; early stopping |
-| D16 | pre-training until a plateau | – | at most 12 epochs at `cpu`: the score still rises a little when it ends |
-| D17 | faces from a detector, in many poses | – | funnelled LFW faces are turned (±30°), enlarged and shifted at random: else the mean mask would do nearly as well |
+# | D16 | pre-training until a plateau | – | at most 12 epochs at `cpu`: the score still rises a little when it ends |
+# | D17 | faces from a detector, in many poses | – | funnelled LFW faces are turned (±30°), enlarged and shifted at random: else the mean mask would do nearly as well |
 # | D9 | "in all these ablations less sparse" (Sec. 4.4) | Table 3 prints a tie, 3.3 and 3.3 | the sentence is tested, by its sign |
 # | D10 | fine-tunes on the 2,000 training and validation images | – | trains on the 1,500; the 353 validation images of people who are not in the test list select the epoch |
 # | D11 | no cross-entropy + reg. on COFW | – | trained as a control |

@@ -322,7 +322,8 @@ class Page:
                 table = pd.DataFrame(lines).set_index("row").rename_axis(index=None)
                 html = report.to_html(
                     table,
-                    f"How every row was trained; the minutes include shared stages for the row that trained them. {made_from(self._records(p))}",
+                    "How every row was trained; minutes include the shared stages that a row trained. "
+                    + made_from(self._records(p)),
                 )
                 self._fold(html, ON[p.data], folded=number > 0)
 

@@ -17,7 +17,8 @@ class FCNMobileNet(nn.Module):
 
     Input float32 (N, 3, H, W), normalised as for ImageNet; output logits float32 (N, classes, H, W). The encoder lacks
     the 1280-channel layer, which serves classification. With `pretrained` it starts from torchvision's ImageNet weights
-    (UserError where they cannot be had). Source: Long, Shelhamer, Darrell, CVPR 2015, Fig. 3; Sandler et al., CVPR 2018.
+    (UserError where they cannot be had).
+    Source: Long, Shelhamer, Darrell, CVPR 2015, Fig. 3; Sandler et al., CVPR 2018.
 
     >>> import torch
     >>> FCNMobileNet(classes=2, pretrained=False)(torch.zeros(2, 3, 64, 48)).shape

@@ -9,6 +9,7 @@ from reprolib import report, studies
 from reprolib.datasets.characters import ENGLISH, Tokeniser
 from reprolib.datasets.speech import SpeechSet, gathered, mouth_crops
 from reprolib.errors import UserError
+from reprolib.lip_checkpoints import LipModel
 from reprolib.records import Arrays
 from reprolib.runner import run
 from reprolib.store import RunStore
@@ -25,7 +26,6 @@ from reprolib.studies.sheng2021 import (
     words,
 )
 from reprolib.studies.sheng2021.plan import trials
-from reprolib.lip_checkpoints import LipModel
 from reprolib.trial import Context, Outcome
 
 study = studies.load("sheng2021")
