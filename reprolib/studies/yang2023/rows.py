@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from reprolib.parameters import StudyParameters
 from reprolib.studies.yang2023.config import Config, PerScale, Training
@@ -88,7 +89,7 @@ QUOTED = {
 # --- sizes -------------------------------------------------------------------------------------------
 
 DATASETS = {"paper": "flrseg", "public": "celebamask", "synthetic": "facesynth"}
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"height": 32, "width": 64, "encoder": "mobilenet_v2", "mouths": (8, 12), "hard": 2,
               "seeds": 1, "primary_seeds": 2},
     "cpu": {"height": 64, "width": 128, "encoder": "mobilenet_v2", "mouths": (0, 0), "hard": 30,

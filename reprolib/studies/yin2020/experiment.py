@@ -648,7 +648,7 @@ def _timed(config: Config, seed: int, context: Context) -> Outcome:
         "relative_time": float(share_of_baseline[0]), "relative_time_batched": float(share_of_baseline[1]),
     }  # fmt: skip
     load = os.getloadavg()[0]
-    arrays = {"repeats": np.arange(REPEATS)}
+    arrays: dict[str, np.ndarray] = {"repeats": np.arange(REPEATS)}
     if load <= ALONE:
         arrays |= {"relative_time": relative[:, 0], "relative_time_batched": relative[:, 1]}
     return Outcome(scores | {"load": float(load)}, arrays=arrays)

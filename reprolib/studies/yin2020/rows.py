@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from reprolib.parameters import StudyParameters
 from reprolib.studies.yin2020.config import Config, Pretraining, Source, Training
@@ -100,7 +101,7 @@ QUOTED = {
 
 # --- sizes -------------------------------------------------------------------------------------------
 
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "smoke": {
         "small": 32, "half": 16, "channels": (2, 4, 6, 8), "erased_faces": 3, "whole_face": 64,
         "few": (4,), "seeds": 1, "primary_seeds": 2,

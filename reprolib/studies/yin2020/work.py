@@ -48,7 +48,7 @@ def needs_localiser(config: Config) -> bool:
 
 def with_stage_training(config: Config) -> Config:
     """The same trial with the training of a single stage where `pretraining` has it, so that a tuned rate counts."""
-    if config.stage in ("coarse", "fine") and config.training:
+    if config.stage in ("coarse", "fine") and config.training and config.pretraining:
         return replace(config, pretraining=replace(config.pretraining, **{config.stage: config.training}))
     return config
 
