@@ -121,7 +121,7 @@ def write_files(
     Yields their paths. Videos whose .npz is there already are left alone unless `overwrite`. All are tried; one
     UserError at the end has a sentence for each that could not be used.
     """
-    files = photo_files.inputs(given, out=out)
+    files = photo_files.inputs(given)
     photo_files.make_folder(out)
     failures = []
     for video in files:

@@ -23,7 +23,7 @@ from reprolib.photos import Labelled, PaperNetwork
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".jp2")
 VIDEOS = videos.SUFFIXES
-WRITTEN = ("_mask", "_overlay")  # what our own files end in
+WRITTEN = ("_mask", "_overlay", "_preview")  # what our own files end in
 COLOURS = {  # one part has one colour through the whole project, see figures.py; left and right share it
     "background": "000000", "skin": "0072b2", "left brow": "4c3821", "right brow": "4c3821", "left eye": "edec4d",
     "right eye": "edec4d", "eyes": "edec4d", "nose": "62c8d9", "lip": "a60907", "upper lip": "a60907",
@@ -46,11 +46,11 @@ class Options:
     device: str = "cpu"
 
 
-def inputs(given: Sequence[Path | str], *, out: Path) -> list[Path]:
+def inputs(given: Sequence[Path | str]) -> list[Path]:
     """The photos and videos that files, folders and patterns such as `*.jpg` stand for, each once, in their order.
 
-    Our own masks and overlays in a folder are left out. UserError for a pattern or folder without any, and for two
-    files of one name, for one's mask would replace the other's.
+    Our own masks, overlays and previews in a folder are left out. UserError for a pattern or folder without any, and
+    for two files of one name, for one's mask would replace the other's.
     """
     found: dict[Path, None] = {}
     for item in given:
@@ -90,7 +90,7 @@ def label_files(
     whose mask is there already is left alone unless `overwrite`. All are tried; one UserError at the end has a sentence
     for each that could not be used.
     """
-    files = inputs(given, out=options.out)
+    files = inputs(given)
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("--device cuda needs a GPU that torch can use, but there is none: leave --device out")
     make_folder(options.out)

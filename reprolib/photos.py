@@ -41,7 +41,7 @@ PARTS = ("other", "brows", "eyes", "nose", "upper lip", "inner mouth", "lower li
 SMALLEST = 24  # pixels: photos with a shorter side hold no face that can be labelled
 COVERED = 0.7  # the probability from which something in front of a face hides what is behind
 LEAST_AREA = 0.002  # of the window: less of nose, or of eyes and mouth, is no face
-LEAST_CONFIDENCE = 0.5
+LEAST_CONFIDENCE = (0.5, 0.7)  # of the network in the largest face, and in others: false finds are small
 MOUTH_DOWN, MOUTH_WIDTH = 0.51, 0.445  # of CelebAMask-HQ's mouths on average, in halves of the frame's side
 MOUTH_FILL = 0.6  # of a mouth crop's width, as in yang2023
 Part = tuple[np.ndarray, np.ndarray]
@@ -124,7 +124,7 @@ def label(
             (corner, part), confidence = network.label(photo, face), float("nan")
         else:
             features, confidence = _features(photo, frame, device)
-            if face is not None and not _is_face(features, confidence):
+            if face is not None and not _is_face(features, confidence, LEAST_CONFIDENCE[bool(labelled)]):
                 continue
             corner, part = _TOOLS[tool](photo, face, frame, features, device)
         within = _at(corner, part.shape)
@@ -175,10 +175,10 @@ def _features(photo: np.ndarray, frame: Frame, device: str) -> tuple[np.ndarray,
     return found, float(found.max(0)[parts].mean()) if parts.any() else 0.0
 
 
-def _is_face(features: np.ndarray, confidence: float) -> bool:
+def _is_face(features: np.ndarray, confidence: float, least: float) -> bool:
     """Whether the network, too, sees a face: a nose, and eyes or a mouth."""
     share = np.bincount(features.argmax(0).ravel(), minlength=len(PARTS)) / features[0].size
-    return confidence >= LEAST_CONFIDENCE and share[3] >= LEAST_AREA and share[[2, 4, 5, 6]].sum() >= LEAST_AREA
+    return confidence >= least and share[3] >= LEAST_AREA and share[[2, 4, 5, 6]].sum() >= LEAST_AREA
 
 
 def _lips(photo: np.ndarray, face: FoundFace | None, frame: Frame, features: np.ndarray, device: str) -> Part:

@@ -260,9 +260,8 @@ def test_a_photo_without_a_face_is_one_sentence(known, file, tmp_path, capsys):
 def test_folders_and_patterns_stand_for_their_photos(tmp_path):
     for name in ("b.png", "a.JPG", "._a.jpg", "notes.txt", "old_mask.png", "old_overlay.png", "clip.mp4"):
         (tmp_path / name).write_bytes(b"")
-    out = tmp_path / "out"
-    assert [path.name for path in inputs([tmp_path], out=out)] == ["a.JPG", "b.png", "clip.mp4"]
-    assert [path.name for path in inputs([f"{tmp_path}/?.png", tmp_path / "b.png"], out=out)] == ["b.png"]
+    assert [path.name for path in inputs([tmp_path])] == ["a.JPG", "b.png", "clip.mp4"]
+    assert [path.name for path in inputs([f"{tmp_path}/?.png", tmp_path / "b.png"])] == ["b.png"]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +274,7 @@ def test_inputs_that_cannot_be_meant_are_refused(tmp_path, given, says):
     for name in ("a.png", "a.jpg"):
         (tmp_path / "two" / name).write_bytes(b"")
     with pytest.raises(photos.UserError, match=says):
-        inputs([tmp_path / given], out=tmp_path)
+        inputs([tmp_path / given])
 
 
 def test_a_file_in_the_place_of_the_folder_is_one_sentence(file, tmp_path, capsys):

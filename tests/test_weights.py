@@ -69,7 +69,7 @@ def test_hand_set_points_become_lips_inner_mouth_and_eyes_with_a_rim():
     at = {FEATURES.index(name): xy for name, xy in {"right eye": (30, 40), "left eye": (70, 40), **lips}.items()}
     for k, (x, y) in at.items():
         assert labels[y, x] == k
-    assert labels[40, 82] == 10 and labels[40, 18] == 11  # beside the eyes: perhaps still eye
+    assert labels[40, 81] == 10 and labels[40, 19] == 11  # beside the eyes: perhaps still eye
     assert labels[10, 10] == 9  # neither eye nor lips
 
 
