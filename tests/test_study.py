@@ -159,12 +159,13 @@ class TestPorted:
     """Tables, rows and claims of each study that is declared as data."""
 
     @pytest.mark.parametrize("data", DATA)
-    def test_a_printed_name_means_one_row_and_no_two_rows_are_one_trial(self, study, data):
+    def test_a_printed_name_means_one_row_and_no_two_rows_of_a_table_are_one_trial(self, study, data):
         for profile in ("smoke", "cpu", "gpu"):
             rows = study.rows(study.Parameters(profile=profile, data=data))
             assert len({row.name for row in rows}) == len(rows)
-            keys = [study.trials_of(row)[0].key for row in rows]
-            assert len(set(keys)) == len(keys)
+            for place in {place for row in rows for place in row.places if place.startswith("table ")}:
+                keys = [study.trials_of(row)[0].key for row in rows if place in row.places]
+                assert len(set(keys)) == len(keys), place
 
     def test_every_place_of_a_row_is_a_table_or_figure_and_every_table_has_rows(self, study):
         rows = [row for data in DATA for row in with_rows(study, data).values()]
@@ -173,7 +174,8 @@ class TestPorted:
         assert tables <= wanted
         assert wanted <= tables | set(study.figures)
         assert set(study.figures) <= wanted | set(study.without_rows)
-        named = {row.name for row in rows}
+        smoke = study.rows(study.Parameters(profile="smoke", data="synthetic"))
+        named = {row.name for row in (*rows, *smoke)}
         assert {row for table in study.declared_tables for row, _ in (table.lines or {}).values()} <= named
         assert set(study.trivial) <= named
 
@@ -191,7 +193,7 @@ class TestPorted:
         assert len({claim.id for claim in claims}) == len(claims)
         places = {table.place.lower() for table in study.declared_tables} | set(study.figures)
         for claim in claims:
-            assert claim.place.lower() in places, claim.id
+            assert claim.place.lower() in places or claim.place.startswith("Section "), claim.id
             assert claim.score in study.scores, claim.id
             assert claim.kind in ("effect", "sign", "null", "question"), claim.id
             assert set(claim.data) <= set(DATA), claim.id
@@ -216,7 +218,9 @@ class TestPorted:
             assert columns[f"table {of_a}"][column] == claim.score, claim.id
             renamed = {name: (name, "") for name in (a, b)}
             lines = next(t.lines for t in study.declared_tables if t.place == f"table {of_a}") or renamed
-            assert [lines.get(name, (name,))[0] for name in (a, b)] == [claim.a, claim.b], claim.id
+            printed = [lines.get(name, (name,))[0] for name in (a, b)]
+            # a cell may say more of its row than ours does: "STN-iCNN, mean of ten runs"
+            assert all(name.split(", mean of")[0] == row for name, row in zip(printed, (claim.a, claim.b), strict=True))
             assert claim.published_effect == pytest.approx(values[of_a, a, column] - values[of_b, b, column]), claim.id
             assert claim.published_effect != 0 or claim.sign, claim.id
 

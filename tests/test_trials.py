@@ -252,7 +252,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
 
 def test_a_record_says_what_it_cost_and_where_it_was_made(tmp_path):
     (record,) = quietly([trial()], learn, RunStore(tmp_path))
-    names = {"seconds", "device", "device_name", "peak_memory_mb", "workers", "images_per_second"}
+    names = {"seconds", "device", "device_name", "peak_memory_mb", "workers", "images_per_second", "finished"}
     assert set(record.cost) == names
     assert (record.cost["device"], record.cost["workers"]) == ("cpu", 1)
     assert record.cost["peak_memory_mb"] > 1
