@@ -159,13 +159,10 @@ class TestPorted:
     """Tables, rows and claims of each study that is declared as data."""
 
     @pytest.mark.parametrize("data", DATA)
-    def test_a_printed_name_means_one_row_and_no_two_rows_of_a_table_are_one_trial(self, study, data):
+    def test_a_printed_name_means_one_row(self, study, data):
         for profile in ("smoke", "cpu", "gpu"):
             rows = study.rows(study.Parameters(profile=profile, data=data))
             assert len({row.name for row in rows}) == len(rows)
-            for place in {place for row in rows for place in row.places if place.startswith("table ")}:
-                keys = [study.trials_of(row)[0].key for row in rows if place in row.places]
-                assert len(set(keys)) == len(keys), place
 
     def test_every_place_of_a_row_is_a_table_or_figure_and_every_table_has_rows(self, study):
         rows = [row for data in DATA for row in with_rows(study, data).values()]
