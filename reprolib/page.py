@@ -182,6 +182,7 @@ FOUND = {  # what became of a claim, in words
     verdicts.INCONCLUSIVE: "We cannot tell",
     verdicts.NOT_TESTED: "Not tested",
 }
+OURS = "Question of ours: "  # opens the statement of a claim that no paper makes
 FEW_UNITS = 10  # with fewer, an interval says nothing about other people
 ON = {"paper": "the paper's own data", "public": "other real data", "synthetic": "rendered data"}
 
@@ -258,13 +259,13 @@ class Page:
         claim = next(c for c in self.study.registered_claims if c.id == id)
         if claim.kind != "question":
             return [in_words(self.study, j) for judged in self._judged.values() for j in judged if j.claim.id == id]
-        lines = []
+        asked, lines = claim.statement.removeprefix(OURS), []
         for p in self.sources:
             effect = self.results.effect(p, claim)
             if effect is not None:
                 unit = self.study.scores[claim.score].unit
-                lines.append(f"{claim.statement} {ON[p.data].capitalize()}: {effect_in_words(effect, unit)}.")
-        return lines or [f"{claim.statement} Not run."]
+                lines.append(f"{asked} {ON[p.data].capitalize()}: {effect_in_words(effect, unit)}.")
+        return lines or [f"{asked} Not run."]
 
     # --- tables and figures --------------------------------------------------------------------------
 
@@ -376,7 +377,7 @@ class Page:
         """Our own questions with their effects; they get no verdict."""
         for number, p in enumerate(self.sources):
             lines = {
-                claim.statement.removeprefix("Question of ours: "): [
+                claim.statement.removeprefix(OURS): [
                     self.study.scores[claim.score].name,
                     effect_in_words(effect, self.study.scores[claim.score].unit) if effect else report.NOT_DONE,
                     effect.seeds if effect else 0,
