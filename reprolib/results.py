@@ -159,6 +159,8 @@ class Results:
         of_a, of_b = self.stacked(a, score.array), self.stacked(b, score.array)
         if of_a is None or of_b is None or of_a.shape != of_b.shape:
             return None
+        if score.units is None:
+            return paired_effect(of_a, of_b, score.statistic, units=np.arange(of_a.shape[1]))
         units = self.stacked([*a, *b], score.units)
         if units is None or (units != units[0]).any():
             raise UserError(

@@ -65,7 +65,7 @@ class Score:
     statistic: Callable[[np.ndarray], np.ndarray]
     unit: str = "points"
     higher_is_better: bool = True  # percent, with the error 100 − score; else the score itself is the error
-    units: str = "units"  # the array that says whose each test item is
+    units: str | None = "units"  # the array with the independent unit of each test item; None: each is its own
 
     def error(self, score: float) -> float:
         """What is left to gain: 100 − score for percentages, the score itself where lower is better."""

@@ -75,7 +75,7 @@ def test_losses_are_compared_at_equal_schedules(profile):
     for row in (row for name in DATA for row in rows_of(profile=profile, data=name).values()):
         config = row.config
         if config.start in ("cross_entropy", "consensus"):
-            tuning = r.PARTS_TUNING if config.task == "parts" else r.OCCLUSION_TUNING
+            tuning = r.PARTS_FINE_TUNING if config.task == "parts" else r.OCCLUSION_FINE_TUNING
             assert config.training == tuning[profile]
             assert config.pretraining == r.pretraining(profile, config.start)
             assert (config.network, config.stage) == ("EncoderDecoder", "supervised")
@@ -84,7 +84,7 @@ def test_losses_are_compared_at_equal_schedules(profile):
 def test_scratch_may_take_as_many_steps_as_transfer_and_fine_tuning_together():
     for profile, transfer in (("cpu", 2340), ("gpu", 2340)):  # faces
         scratch, of_transfer, tuning = (
-            sizes[profile] for sizes in (r.SCRATCH_TRAINING, r.TRANSFER_TRAINING, r.OCCLUSION_TUNING)
+            sizes[profile] for sizes in (r.SCRATCH_TRAINING, r.TRANSFER_TRAINING, r.OCCLUSION_FINE_TUNING)
         )
         assert scratch.batch_size == tuning.batch_size
         pretrained = of_transfer.epochs * -(-transfer // of_transfer.batch_size)
@@ -355,7 +355,7 @@ def test_only_figures_whose_rows_are_finished_are_drawn(small_run):
 
 def test_the_pull_of_figure_3_is_weakest_on_wrong_pixels_without_the_second_term():
     figure = figures.intuition()
-    pulls = [np.abs(ax.images[0].get_array()) for ax in figure.axes]
+    pulls = [np.abs(ax.images[0].get_array()) for ax in figure.axes if ax.images]
     wrong, right = (11, 12), (6, 7)  # inside the hole, inside the face
     cross_entropy, beta_0, beta_5 = pulls[1], pulls[2], pulls[3]
     assert cross_entropy[wrong] > cross_entropy[right]

@@ -340,7 +340,7 @@ def test_real_data_without_their_folder_are_refused_before_training(tmp_path):
 
 
 def test_a_data_root_without_any_known_dataset_is_refused(tmp_path):
-    with pytest.raises(UserError, match="expected one of the folders talkingfaces, lrw, lrs2, lrs3, grid"):
+    with pytest.raises(UserError, match="should hold one of the folders talkingfaces, lrw, lrs2, lrs3, grid"):
         study.check_data(tmp_path)
 
 

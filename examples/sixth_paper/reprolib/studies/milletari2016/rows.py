@@ -25,7 +25,7 @@ def dice(confusion: np.ndarray) -> np.ndarray:
     return 100 * metrics.f1(confusion)[..., 1]
 
 
-SCORES = {"dice": Score("Dice coefficient", "confusion", dice)}
+SCORES = {"dice": Score("Dice coefficient", "confusion", dice, units=None)}
 
 SIZES = {
     "smoke": {"size": 32, "faces": 16, "width": 4},
