@@ -97,7 +97,9 @@ shown.drawing(figures.architecture(), "architecture", "The encoder-decoder of Se
 
 # %% tags=["hide-input"]
 shown.table("table 3")
-shown.answer("parts-mean", "parts-hair", "parts-sparsity", "parts-sparsity-reg", "parts-same-start", "parts-same-start-sparsity")
+shown.answer(
+    "parts-mean", "parts-hair", "parts-sparsity", "parts-sparsity-reg", "parts-same-start", "parts-same-start-sparsity"
+)
 
 # %% tags=["hide-input"]
 shown.figure("figure 6", "figure 6", "Figure 6: Part Labels. Input, annotation, cross-entropy, consensus, U-Net.")

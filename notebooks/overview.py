@@ -15,18 +15,19 @@
 #
 # - **Five papers.** Structure via consensus {cite:p}`masi2020`, lip segmentation by fuzzy logic and graph
 #   reasoning {cite:p}`yang2023`, interlinked networks for face parsing {cite:p}`yin2020`, face masks in
-#   video {cite:p}`wang2018`, graph networks for lip reading {cite:p}`sheng2021`. All five are run at
-#   laptop scale; the table below says on which data.
-# - **One page a paper.** It begins with the verdicts. Then come question, folded code, table or picture, and an
-#   answer computed from the records. Ours stands beside the published number, with the spread over seeds. It
-#   ends with what differs between the paper, its released code and us.
-# - **One world of synthetic faces**, [facesynth](facesynth.ipynb), and real faces that anyone can get. The
-#   papers' own datasets need a registration; loaders for them are here, their pictures are not.
+#   video {cite:p}`wang2018`, graph networks for lip reading {cite:p}`sheng2021`.
+# - **A second round has begun**: fewer rows, trained until they converge, on real data, judged by one stricter rule. The
+#   first three papers are built for it and are being run; the last two still show the first round.
+# - **One page per paper.** It begins with what we found. Then come the idea, the evidence, how far it goes, and what
+#   differs from the paper and its released code. Every number of ours is beside the published one.
+# - **Real faces first**: LFW Part Labels, CelebAMask-HQ, and other sets that anyone can get. Rendered faces,
+#   [facesynth](facesynth.ipynb), are there for exact labels. No dataset is part of the repository.
 #
 # ## How to read it
 #
-# Look at two labels before you believe a number. *Data* says on which faces it was measured: on `synthetic`
-# or `public` faces we can test whether an effect is there, not whether the paper's absolute value is right.
+# Look at two labels before you believe a number. *Data* says on which faces it was measured: the paper's own data, other
+# real faces (`public`), or rendered ones (`synthetic`). On other data than the paper's we can test whether an effect is
+# there, not whether an absolute value is right.
 # *Profile* says at which scale: `gpu` has the paper's sizes and rates, `cpu` is smaller, and `smoke` only
 # shows that the code runs. [Methods](../methods.md) explains the verdicts.
 

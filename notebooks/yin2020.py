@@ -116,7 +116,9 @@ shown.table("table 2")
 shown.answer("stn", "stn-brows", "stn-centre", "stn-recall", "left-to-gain", "mean-place", "reimplementation")
 
 # %% tags=["hide-input"]
-shown.figure("extra A", "extra A", "Overall F1 from the worst place for the crops to the best; a dot is a seed.", ".svg")
+shown.figure(
+    "extra A", "extra A", "Overall F1 from the worst place for the crops to the best; a dot is a seed.", ".svg"
+)
 
 # %% [markdown]
 # ### What does joint training add, and at which rate?
@@ -127,7 +129,9 @@ shown.figure("extra A", "extra A", "Overall F1 from the worst place for the crop
 # rows start from the same networks and may take as many epochs.
 
 # %% tags=["hide-input"]
-shown.answer("end-to-end", "whole", "joint-gradient", "recipe", "rate", "rate-recipe", "whole-as-long", "stn-alone-long")
+shown.answer(
+    "end-to-end", "whole", "joint-gradient", "recipe", "rate", "rate-recipe", "whole-as-long", "stn-alone-long"
+)
 shown.answer("joint-macro", "joint-recall", "joint-centre")
 
 # %% [markdown]

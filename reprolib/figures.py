@@ -403,7 +403,7 @@ def headline(study: Study, judged: Sequence[Judged], results: Results) -> Figure
             ax.plot([], [], "o-", color=DATA_COLOURS[data], linewidth=2.5, label=f"ours, {data} data")
         ax.set_yticks(range(len(claims)), [textwrap.fill(claim.statement, 52) for claim in claims])
         ax.set(xlim=(-108, 108), ylim=(len(claims) - 0.4, -0.7))
-        ax.set_xlabel("share of the reference row's error that the claim removes or adds (%)")
+        ax.set_xlabel("share of the reference row's error (%)")
         ax.grid(axis="y", visible=False)
         ax.tick_params(axis="y", labelsize=8)
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4)

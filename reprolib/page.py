@@ -217,15 +217,19 @@ class Page:
 
     def findings(self, *ids: str) -> None:
         """The opening paragraph: what became of the named claims on the most trusted data that could test them."""
-        sentences = [self._sentence(id) for id in ids]
         primary = [j for judged in self._judged.values() for j in judged if j.claim.primary]
         best = {j.claim.id: j for j in reversed(primary) if j.verdict != verdicts.NOT_TESTED}
         counts = Counter(j.verdict for j in best.values())
         all_primary = [claim for claim in self.study.registered_claims if claim.primary]
         told = ", ".join(f"{counts[v]} {v}" for v in verdicts.VERDICTS if counts[v])
-        sentences.append(
-            f"{len(best)} of {len(all_primary)} primary claims could be tested" + (f": {told}." if told else ".")
-        )
+        if best:
+            sentences = [self._sentence(id) for id in ids]
+            sentences.append(f"{len(best)} of {len(all_primary)} primary claims could be tested: {told}.")
+        else:
+            sentences = [
+                f"None of the {len(all_primary)} primary claims can be tested yet: "
+                "the rows that they compare were not run, or do not pass the gates below."
+            ]
         display(HTML(f'<p class="findings">{" ".join(sentences)}</p>'))
 
     def headline(self) -> None:

@@ -151,8 +151,8 @@ def test_findings_come_from_the_most_trusted_data_that_could_test_a_claim(core, 
 def test_findings_of_nothing_say_so(core, html):
     opened(*core).findings("larger")
     assert html == [
-        '<p class="findings">Ours is better. Not tested on rendered data: at least one of the two rows was not run. '
-        "0 of 1 primary claims could be tested.</p>"
+        '<p class="findings">None of the 1 primary claims can be tested yet: the rows that they compare were not run, '
+        "or do not pass the gates below.</p>"
     ]
 
 

@@ -244,9 +244,9 @@ def intuition() -> Figure:
     for beta in (0.0, BETA, 10 * BETA):
         panels[f"consensus, β = {beta:g}"] = consensus_loss(logits, labels, labels, alpha=ALPHA, beta=beta)
     with figures.style():
-        figure, axes = plt.subplots(1, 1 + len(panels), figsize=(11, 2.9))
+        figure, axes = plt.subplots(1, 1 + len(panels), figsize=(12, 2.9))
         first = axes[0].imshow(logits.detach().softmax(1)[0, 1], vmin=0, vmax=1, cmap="Blues")
-        axes[0].set_title("p(face),\nedge of the label in orange", fontsize=9)
+        axes[0].set_title("p(face);\nlabel's edge: orange", fontsize=9)
         figure.colorbar(first, ax=axes[0], shrink=0.7)
         for ax, (name, loss) in zip(axes[1:], panels.items(), strict=True):
             pull = -torch.autograd.grad(loss, logits, retain_graph=True)[0][0, 1].numpy()
