@@ -314,9 +314,10 @@ class Page:
                 epochs = [r.stopped["best_epoch"] for r in records if r.stopped]
                 ceilings = {r.stopped["ceiling"] for r in records if r.stopped}
                 trivial = self.results.best_trivial(p, name)
+                level = self.results.level_of(p, name, "validation")  # a row that measures speed has none
                 lines.append({
                     "row": name, "seeds": len(records),
-                    "validation score": f"{np.mean([r.metrics['validation'] for r in records]):.1f}",
+                    "validation score": report.ABSENT if level is None else f"{level:.1f}",
                     "best trivial": report.ABSENT if trivial is None else f"{trivial:.1f}",
                     "best epoch": f"{min(epochs)}–{max(epochs)} of {max(ceilings)}" if epochs else report.ABSENT,
                     "converged": report.ABSENT if not epochs else
