@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import TypeAdapter
 
+from reprolib import verdicts
 from reprolib.datasets.folders import subfolders
 from reprolib.errors import UserError
 from reprolib.parameters import DATA, StudyParameters, select
@@ -69,7 +70,7 @@ class Score:
 
     def error(self, score: float) -> float:
         """What is left to gain: 100 − score for percentages, the score itself where lower is better."""
-        return 100 - score if self.higher_is_better else score
+        return verdicts.shortfall(score) if self.higher_is_better else verdicts.score_is_error(score)
 
 
 @dataclass(frozen=True)

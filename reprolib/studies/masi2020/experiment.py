@@ -28,14 +28,14 @@ from reprolib.models.encoder_decoder import EncoderDecoder
 from reprolib.models.fcn_mobilenet import FCNMobileNet
 from reprolib.planning import Work
 from reprolib.studies.masi2020 import data as faces_of
-from reprolib.studies.masi2020.config import ALPHA, BETA, Config, Loss, Pretraining, Training
+from reprolib.studies.masi2020.config import ALPHA, BETA, Config, Loss, Training
+from reprolib.studies.masi2020.rows import WATCHED_EPOCHS
 from reprolib.studies.masi2020.scores import FACE, OCCLUSION, occlusion_metrics, parts_metrics, superpixel_percentage
 from reprolib.studies.masi2020.work import CURVE_FACES, HELD_OUT, stage_spec
-from reprolib.training import Batch, Fitted, Schedule, Stopped, images_per_second, make_fabric, predict, train
+from reprolib.training import Batch, Fitted, Schedule, images_per_second, make_fabric, predict, train
 from reprolib.trial import Context, Outcome
 
 IGNORED = 255
-WATCHED_EPOCHS = (0, 1, 2, 4, 8, 16, 32)  # after which Figure 4a shows the predictions; 0: before fine-tuning
 EXAMPLES = 12  # test faces whose predictions are kept for the figures
 
 
@@ -252,18 +252,12 @@ def _fit(
 
 def _once(config: Config, stage: str, seed: int, build_it, fit, context: Context) -> tuple[nn.Module, Fitted]:
     """A stage that several rows share, trained once for each seed."""
-    spec = stage_spec(config, stage) | {"seed": seed}
-
-    def plain(network: nn.Module) -> dict:
-        return asdict(fit(network))
-
-    network, kept = fitted_once("masi2020", spec, build_it, plain, context)
-    return network, Fitted(kept["curves"], Stopped(**kept["stopped"]))
+    return fitted_once("masi2020", stage_spec(config, stage) | {"seed": seed}, build_it, fit, context)
 
 
 def _teacher(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted]:
     """A binary FCN on faces without occlusion, error-prone on purpose where something covers a face (Sec. 3.1)."""
-    of_stage = _stage_config(config, config.pretraining)
+    of_stage = replace(config, network="FCN", start="imagenet", regularised=False)
 
     def fit(network: nn.Module) -> Fitted:
         faces = faces_of.teacher_faces(of_stage, context.data_root)
@@ -280,10 +274,6 @@ def _teacher(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fi
         )  # fmt: skip
 
     return _once(config, "teacher", seed, lambda: build(of_stage, classes=2), fit, context)
-
-
-def _stage_config(config: Config, pretraining: Pretraining) -> Config:
-    return replace(config, network="FCN", start="imagenet", regularised=False, train_faces=pretraining.teacher_faces)
 
 
 def _transferred(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted]:

@@ -19,7 +19,6 @@ from reprolib.trial import Record
 OCCLUSION = ("background", "face", "occlusion")
 PARTS = ("background", "face", "hair")
 BINARY = ("non-face", "face")
-SHOWN_EPOCHS = (0, 1, 2, 4, 8, 16, 32)  # of fine-tuning, in Figure 4a
 TILE = 1.5  # inches: 150 pixels on a page, more than the networks' own 96
 
 Arrays = Mapping[str, np.ndarray]
@@ -123,7 +122,7 @@ def _while_training(kept: Mapping[str, Arrays]) -> Figure:
             tiles = _tiles(np.repeat(image[None], len(shots), 0), shots, OCCLUSION)
             columns.setdefault("input", []).append(image)
             columns.setdefault("annotation", []).extend(_tiles(image[None], label[None], OCCLUSION))
-            for name in [*(f"epoch {epoch}" for epoch in SHOWN_EPOCHS), "best epoch"]:
+            for name in [*(f"epoch {epoch}" for epoch in r.WATCHED_EPOCHS), "best epoch"]:
                 shot = tiles[names.index(name)] if name in names else np.full_like(image, 255)
                 columns.setdefault(name, []).append(shot)
             titles.append(title)

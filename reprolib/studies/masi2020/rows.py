@@ -48,6 +48,7 @@ def beta_row(beta: float, start: str) -> str:
 
 
 BETAS = (0.0, 5.0, 20.0)
+WATCHED_EPOCHS = (0, 1, 2, 4, 8, 16, 32)  # of fine-tuning, after which Figure 4a shows the masks; 0: before it
 
 TABLES = (
     Table("table 1", "Table 1. Segmentation of occluded faces", {
