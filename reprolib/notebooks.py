@@ -30,6 +30,7 @@ from reprolib.paths import BOOK, EXECUTED, NOTEBOOKS, ROOT
 BUILD = ROOT / "_build"
 MAX_PAGE_BYTES = 2_000_000
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
+INCLUDED = (ROOT / "reprolib" / "weights" / "scores.md",)  # what pages include from outside the book
 SMOKE_BANNER = (
     "This is the book of a smoke run: every step on tiny data, to show that the machinery works. "
     "Its numbers say nothing about the papers."
@@ -132,6 +133,9 @@ def smoke_book(folder: Path = BUILD / "smoke") -> Path:
     source = folder / "book"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(BOOK, source, ignore=shutil.ignore_patterns("executed"))
+    for included in INCLUDED:  # at the same place, seen from the book
+        (folder / included.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(included, folder / included.relative_to(ROOT))
     settings = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     settings["html"]["announcement"] = SMOKE_BANNER
     (folder / "_config.yml").write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
