@@ -161,13 +161,15 @@ def tune(
     data_root: DataRoot = "",
     device: Device = "auto",
     workers: Annotated[int, typer.Option(help="Tries at a time; 0 = automatic.")] = 0,
+    rows: Rows = "",
 ) -> None:
     """Try learning rates for the rows that the study tunes, on validation items; log them in tuning.csv."""
     from reprolib import tuning  # joblib loads slowly
 
     module = studies.load(study)
     parameters = module.Parameters(profile=profile, data=data, data_root=data_root, device=device, workers=workers)
-    tries = tuning.tune(module, parameters, studies.context_of(parameters), workers=workers)
+    place = studies.context_of(parameters)
+    tries = tuning.tune(module, parameters, place, workers=workers, rows=_names(rows, ";"))
     print(_text(pd.DataFrame([vars(one) for one in tries])))
 
 

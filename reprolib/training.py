@@ -20,6 +20,10 @@ from reprolib.errors import UserError
 Batch = Mapping[str, Tensor]
 
 
+class Diverged(UserError):
+    """The training loss is no longer finite."""
+
+
 @dataclass(frozen=True)
 class RateChange:
     """What changes the learning rate after each step, and after each epoch with its validation score."""
@@ -188,7 +192,7 @@ def train(
     `validate` (higher is better) and `each_epoch` get `model` itself, in evaluation mode and full precision.
     On several devices each takes its share of every batch; BatchNorm sees the share.
     `channels_last` is the memory layout of 4-D inputs and weights during training.
-    Raises UserError after an epoch whose loss is not finite, ValueError for a schedule that needs `validate`.
+    Raises Diverged, a UserError, after an epoch whose loss is not finite, ValueError for a schedule that needs `validate`.
     """
     if validate is None and (schedule.watches_score or schedule.patience):
         raise ValueError("this schedule needs `validate`: it drops the learning rate or stops by the validation score")
@@ -227,7 +231,7 @@ def train(
             batches
         )  # the device waits here, not in each step
         if not math.isfinite(mean):
-            raise UserError(
+            raise Diverged(
                 f"expected a finite training loss, found {mean} in epoch {epoch} at learning rate {schedule.lr:g}; "
                 "lower the learning rate or check the images and labels"
             )

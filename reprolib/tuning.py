@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import joblib
+from filelock import FileLock
 from tqdm import tqdm
 
+from reprolib import tries
 from reprolib.errors import UserError
 from reprolib.machine import resolve_device, resolve_workers, set_seeds, thread_limits
 from reprolib.parameters import StudyParameters
 from reprolib.study import Row, Study
-from reprolib.trial import Context
+from reprolib.training import Diverged
+from reprolib.trial import Context, canonical_json
+from reprolib.tries import Try
 
 SEED = 0
 SHARE_OF_EPOCHS = 3  # a third of the row's own ceiling
-
-
-@dataclass(frozen=True)
-class Try:
-    """One learning rate of one row, and the best validation score that it reached; a line of tuning.csv."""
-
-    data: str
-    dataset: str
-    profile: str
-    row: str
-    lr: float
-    epochs: int
-    seed: int
-    validation: float
 
 
 def path_of(study: Study) -> Path:
@@ -42,65 +33,75 @@ def path_of(study: Study) -> Path:
 
 def read(study: Study) -> list[Try]:
     """All tries of a study; empty where nothing was tuned."""
-    path = path_of(study)
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Try(**line | {"lr": float(line["lr"]), "epochs": int(line["epochs"]), "seed": int(line["seed"]),
-                          "validation": float(line["validation"])})
-            for line in csv.DictReader(file)
-        ]  # fmt: skip
+    return tries.read(path_of(study))
 
 
-def best(tries: Iterable[Try], *, data: str, profile: str, row: str) -> float:
-    """The learning rate with the highest validation score; ValueError where the row was not tuned."""
-    of_row = [t for t in tries if (t.data, t.profile, t.row) == (data, profile, row)]
-    return max(of_row, key=lambda t: t.validation).lr
+def current(study: Study, parameters: StudyParameters) -> dict[tuple[str, float], tuple[Row, str]]:
+    """(row, learning rate) → the row with that rate for a third of its epochs, and the key of that try.
+
+    The key is a hash of the configuration without its learning rates (those of earlier stages may be tuned, too), the
+    rate that is tried, and the recipe.
+    """
+    rows = {row.name: row for row in study.rows(parameters)}
+    found = {}
+    for name in study.tuned.get(parameters.data, ()):
+        for lr in study.rates:
+            row = rows[name]
+            training = row.config.training
+            shorter = replace(training, lr=lr, final_lr=lr, epochs=-(-training.epochs // SHARE_OF_EPOCHS))
+            tried = replace(row, config=replace(row.config, training=shorter))
+            decisive = [study.ID, _without_rates(asdict(tried.config)), lr, SEED, study.recipe]
+            found[name, lr] = tried, hashlib.sha256(canonical_json(decisive).encode()).hexdigest()[:16]
+    return found
 
 
-def tune(study: Study, parameters: StudyParameters, context: Context, *, workers: int = 0) -> list[Try]:
+def _without_rates(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {name: _without_rates(value) for name, value in config.items() if name not in ("lr", "final_lr")}
+    return config
+
+
+def tune(
+    study: Study, parameters: StudyParameters, context: Context, *, workers: int = 0, rows: Sequence[str] = ()
+) -> list[Try]:
     """Try the study's rates for each of its tuned rows on one data source, log them in tuning.csv and return all tries.
 
     A try trains with one seed for a third of the row's epochs and never sees a test item; tries that the file has are
-    not repeated. UserError for a study that tunes nothing on this data source.
+    not repeated, those of an older configuration or recipe are replaced. `rows`: these rows alone (a row that builds on
+    tuned stages is tuned after them). UserError for a study that tunes nothing on this data source.
     """
-    rows = {row.name: row for row in study.rows(parameters)}
-    wanted = [(rows[name], lr) for name in study.tuned.get(parameters.data, ()) for lr in study.rates]
+    wanted = current(study, parameters)
     if not wanted:
         raise UserError(f"{study.ID} tunes no row on {parameters.data} data; tuned are {', '.join(study.tuned)}")
-    tries = read(study)
-    done = {(t.data, t.profile, t.row, t.lr) for t in tries}
-    missing = [(r, lr) for r, lr in wanted if (parameters.data, parameters.profile, r.name, lr) not in done]
+    if unknown := set(rows) - {name for name, _ in wanted}:
+        raise UserError(f"{study.ID} does not tune {sorted(unknown)[0]!r} on {parameters.data} data")
+    keys = {key for _, key in wanted.values()}
+    here = (parameters.data, parameters.profile)
     context = replace(context, device=resolve_device(context.device))
-    workers = min(resolve_workers(workers, context.device), max(len(missing), 1))
-    os.environ.update(thread_limits(1))
-    found = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
-        joblib.delayed(_try)(study.ID, row, lr, context) for row, lr in missing
-    )
-    for made in tqdm(found, total=len(missing), unit="try"):
-        tries.append(made)
-        _write(path_of(study), tries)
-    return tries
+    with FileLock(path_of(study).with_suffix(".lock")):
+        log = [t for t in read(study) if (t.data, t.profile) != here or t.key in keys]
+        done = {t.key for t in log}
+        missing = [of for (name, _), of in wanted.items() if of[1] not in done and (not rows or name in rows)]
+        workers = min(resolve_workers(workers, context.device), max(len(missing), 1))
+        os.environ.update(thread_limits(1))
+        found = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
+            joblib.delayed(_try)(study.ID, row, key, context) for row, key in missing
+        )
+        for made in tqdm(found, total=len(missing), unit="try"):
+            log.append(made)
+            tries.write(path_of(study), log)
+    return log
 
 
-def _try(study_id: str, row: Row, lr: float, context: Context) -> Try:
+def _try(study_id: str, row: Row, key: str, context: Context) -> Try:
     from reprolib import studies
 
-    study, training = studies.load(study_id), row.config.training
-    shorter = replace(training, lr=lr, final_lr=lr, epochs=-(-training.epochs // SHARE_OF_EPOCHS))
-    config = replace(row.config, training=shorter)
+    config = row.config
     set_seeds(SEED, context.device)
-    score = study.module("experiment").validate(config, SEED, context)
-    return Try(config.data, config.dataset, config.profile, row.name, lr, shorter.epochs, SEED, round(score, 4))
-
-
-def _write(path: Path, tries: Sequence[Try]) -> None:
-    """The whole log, sorted, so that it does not matter in which order tries end."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Try)], lineterminator="\n")
-        writer.writeheader()
-        for one in sorted(tries, key=lambda t: (t.data, t.profile, t.row, t.lr)):
-            writer.writerow(vars(one))
-    temporary.replace(path)
+    try:
+        score = round(studies.load(study_id).module("experiment").validate(config, SEED, context), 4)
+    except Diverged:
+        score = float("nan")
+    training = config.training
+    return Try(config.data, config.dataset, config.profile, row.name, training.lr, training.epochs, SEED, score,
+               context.device, key)  # fmt: skip

@@ -86,8 +86,8 @@ def test_a_fine_tuned_row_needs_its_teacher_and_its_transfer_first():
     assert (teacher.stage, teacher.images, teacher.evaluated, teacher.steps) == ("teacher", 380, 78, 40 * 12)
     assert teacher.network == Network("FCN", 2, 0, 128)
     assert (transfer.stage, transfer.images, transfer.evaluated) == ("transfer with consensus", 2340, 260)
-    assert transfer.steps == 16 * 19  # ⌈2340 / 128⌉
-    assert (tuning.images, tuning.evaluated, tuning.steps) == (1500, 353 + 100, 24 * 47)
+    assert transfer.steps == 40 * 74  # ⌈2340 / 32⌉
+    assert (tuning.images, tuning.evaluated, tuning.steps) == (1500, 353 + 100, 30 * 47)
     assert tuning.spec is None and transfer.network == tuning.network == Network("EncoderDecoder", 3, 64, 128)
 
 

@@ -1,5 +1,6 @@
 """Learning rates are tried for a row and its rivals alike, on validation items alone, and every try is logged once."""
 
+import math
 import os
 from dataclasses import replace
 from unittest import mock
@@ -7,8 +8,10 @@ from unittest import mock
 import pytest
 import shared_core as fake
 
+from reprolib import tries as log
 from reprolib import tuning
 from reprolib.errors import UserError
+from reprolib.training import Diverged
 from reprolib.trial import Context
 
 SCORE = {0.1: 60.0, 0.2: 70.0, 0.3: 65.0}
@@ -22,7 +25,7 @@ def world(tmp_path, monkeypatch):
     def validate(config, seed, context):
         calls.append((config, seed))
         if config.training.lr == broken.get("lr"):
-            raise RuntimeError("killed")
+            raise broken["error"]
         return SCORE[config.training.lr] + (config.row == "ours")
 
     def run(config, seed, context):
@@ -32,9 +35,9 @@ def world(tmp_path, monkeypatch):
     study = fake.make(tmp_path, monkeypatch, experiment={"validate": validate, "run": run})
     monkeypatch.setattr(tuning, "set_seeds", lambda seed, device: seeded.append((seed, device)))
 
-    def tune(**parameters):
+    def tune(rows=(), **parameters):
         chosen = study.Parameters(**{"profile": "cpu"} | parameters)
-        return tuning.tune(study, chosen, Context(results=tmp_path), workers=1)
+        return tuning.tune(study, chosen, Context(results=tmp_path), workers=1, rows=rows)
 
     with mock.patch.dict(os.environ):  # tuning limits the threads of this process
         yield study, calls, seeded, broken, tune
@@ -63,16 +66,15 @@ def test_the_log_is_read_back_as_it_was_written_and_gives_the_best_rate(world):
     tries = tune()
     assert tuning.read(study) == tries
     header, *lines = tuning.path_of(study).read_text(encoding="utf-8").splitlines()
-    assert header == "data,dataset,profile,row,lr,epochs,seed,validation"
+    assert header == "data,dataset,profile,row,lr,epochs,seed,validation,device,key"
     assert lines == sorted(lines) and len(lines) == 6
-    assert tuning.best(tries, data="synthetic", profile="cpu", row=fake.BASE) == 0.2
-    with pytest.raises(ValueError):
-        tuning.best(tries, data="synthetic", profile="gpu", row=fake.BASE)
+    assert log.best(tries, data="synthetic", profile="cpu", row=fake.BASE) == 0.2
+    assert log.best(tries, data="synthetic", profile="gpu", row=fake.BASE) is None
 
 
 def test_a_try_is_logged_when_it_ends_and_never_repeated(world):
     study, calls, _, broken, tune = world
-    broken["lr"] = 0.3
+    broken |= {"lr": 0.3, "error": RuntimeError("killed")}
     with pytest.raises(RuntimeError, match="killed"):
         tune()
     assert [(t.row, t.lr) for t in tuning.read(study)] == [("Base", 0.1), ("Base", 0.2)]
@@ -85,6 +87,32 @@ def test_a_try_is_logged_when_it_ends_and_never_repeated(world):
     calls.clear()
     tune()
     assert calls == []
+
+
+def test_a_rate_at_which_training_diverges_is_logged_and_loses(world):
+    study, _, _, broken, tune = world
+    broken |= {"lr": 0.2, "error": Diverged("expected a finite training loss")}
+    tries = tune()
+    assert sum(math.isnan(t.validation) for t in tries) == 2
+    assert [str(t.validation) for t in tuning.read(study)] == [str(t.validation) for t in tries]
+    assert log.best(tries, data="synthetic", profile="cpu", row=fake.BASE) == 0.3
+
+
+def test_tries_of_an_older_recipe_are_replaced(world):
+    study, calls, _, _, tune = world
+    tune()
+    object.__setattr__(study, "recipe", study.recipe + 1)
+    assert len(tune()) == len(tuning.read(study)) == 6
+    assert len(calls) == 12
+
+
+def test_rows_can_be_tuned_one_after_another(world):
+    _, calls, _, _, tune = world
+    assert len(tune(rows=[fake.OURS])) == 3
+    assert {config.row for config, _ in calls} == {"ours"}
+    assert len(tune()) == 6
+    with pytest.raises(UserError, match="fake2020 does not tune 'Other' on synthetic data"):
+        tune(rows=["Other"])
 
 
 def test_profiles_are_tuned_apart(world):

@@ -76,7 +76,10 @@ def test_losses_are_compared_at_equal_schedules(profile):
         config = row.config
         if config.start in ("cross_entropy", "consensus"):
             tuning = r.PARTS_FINE_TUNING if config.task == "parts" else r.OCCLUSION_FINE_TUNING
-            assert config.training == tuning[profile]
+            rate = config.training.lr
+            assert config.training == replace(tuning[profile], lr=rate, final_lr=rate)
+            tuned = rows_of(profile=profile, data=config.data).get(r.TUNED_AS[config.task][config.loss])
+            assert tuned is None or rate == tuned.config.training.lr
             assert config.pretraining == r.pretraining(profile, config.start)
             assert (config.network, config.stage) == ("EncoderDecoder", "supervised")
 

@@ -74,11 +74,11 @@ def test_part_label_test_faces_have_superpixels_at_both_sizes():
 
 
 def test_occlusion_is_what_the_annotated_face_leaves_of_the_contour():
-    face = np.array([[1, 1, 0, 1]], bool)
-    contour = np.array([[1, 1, 1, 0]], bool)
-    pasted = np.array([[0, 1, 0, 0]], bool)
+    face, contour, pasted = (
+        np.kron(np.array([row], bool), np.ones((20, 20), bool)) for row in ([1, 1, 0, 1], [1, 1, 1, 0], [0, 1, 0, 0])
+    )
     # face, pasted occluder, hair in front of the forehead, neck
-    assert data.ground_truth(face, contour, pasted).tolist() == [[1, 2, 2, 0]]
+    assert data.ground_truth(face, contour, pasted)[10, 10::20].tolist() == [1, 2, 2, 0]
 
 
 def test_a_crop_beyond_the_image_is_ignored_and_holds_the_whole_contour():
@@ -299,3 +299,24 @@ def test_the_lists_of_lfw_part_labels_share_people_as_counted():
     assert part_labels.apart(lists["train"], lists["validation"], lists["test"]).sum() == 892
     sets = data.lfw_lists(folder)
     assert sum(len(sets[part]) for part in ("teacher", "teacher-validation", "train", "validation")) == 892
+
+
+def test_slivers_between_contour_and_annotation_are_no_occlusion():
+    contour, face, occluder = (np.zeros((90, 90), bool) for _ in range(3))
+    contour[10:80, 10:80] = True
+    face[30:80, 12:80] = True  # a strip of 2 is left out to the left, a fringe of 20 above
+    occluder[60:62, 40:60] = True  # a pasted one counts, however thin
+    labels = data.ground_truth(face, contour, occluder)
+    assert (labels[31:80, 10:12] == 0).all()
+    assert (labels[12:28, 20:70] == 2).all()
+    assert (labels[60:62, 40:60] == 2).all()
+    assert (labels[40:50, 20:70] == 1).all()
+
+
+def test_specks_of_occlusion_do_not_count():
+    labels = np.ones((50, 50), np.uint8)
+    labels[:20, :20], labels[40:42, 40:42] = 2, 2  # 400 and 4 of 2,500 pixels
+    found = data.without_specks(labels)
+    assert (found[:20, :20] == 2).all()
+    assert (found[40:42, 40:42] == data.IGNORED).all()
+    assert (found == 1).sum() == (labels == 1).sum()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reprolib import metrics, planning, studies, tuning
+from reprolib import metrics, planning, studies
 from reprolib.datasets import celebamask
 from reprolib.datasets.faces import FaceSet
 from reprolib.errors import UserError
@@ -107,13 +107,6 @@ def test_rows_that_claims_compare_get_the_same_training():
     judged = {n for claim in STUDY.registered_claims if claim.kind != "question" for n in (claim.a, claim.b)}
     found = rows("cpu", "public")
     assert {replace(found[name].config.training, lr=1e-3) for name in judged} == {r.TRAINING["cpu"]}
-
-
-def test_a_tuned_learning_rate_is_the_best_of_those_tried():
-    tries = tuning.read(STUDY)
-    for name in {t.row for t in tries if (t.data, t.profile) == ("public", "cpu")}:
-        best = tuning.best(tries, data="public", profile="cpu", row=name)
-        assert rows("cpu", "public")[name].config.training.lr == best, name
 
 
 def test_rows_that_carry_claims_are_tuned_or_follow_one_that_is():

@@ -34,6 +34,7 @@ class Training:
     batch_size: int
     lr: float
     final_lr: float
+    drop_after: int = 2  # epochs without a better score after which the learning rate drops
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,13 +36,13 @@ from reprolib.datasets.segmentation_transfer import contour_points, face_contour
 from reprolib.errors import UserError
 from reprolib.paths import CACHE
 from reprolib.studies.masi2020.config import Config
+from reprolib.studies.masi2020.rows import CROPS, PREPARATION
 from reprolib.studies.masi2020.work import RENDERED_TRAIN, VALIDATION_SHARE, validation_count
 
 OCCLUSION_CLASSES = ("background", "face", "occlusion")
 BINARY_CLASSES = ("non-face", "face")
 
 SEED = 2020
-PREPARATION, CROPS = 1, 3  # raise when the same arguments give other arrays, or other crops and occluders
 # first index of each set of rendered faces
 TEACHER, TRANSFER, OCCLUDED_TRAIN, OCCLUDED_TEST, PARTS_TRAIN, PARTS_TEST = (i * 100_000 for i in range(6))
 OCCLUDED_VALIDATION, PARTS_VALIDATION, TEACHER_VALIDATION = (i * 100_000 for i in range(6, 9))
@@ -53,6 +53,8 @@ OCCLUDED_SHARE, TRANSFER_SHARE = 0.8, 0.5
 # LFW is funnelled: without a detector's jitter, the mean mask is nearly as good as a network that looks at the face
 MOST_TURN = 30  # degrees to either side
 MOST_ZOOM, MOST_SHIFT = 1.35, 0.12  # of the square's side
+SLIVER = 15  # of the height of f: a narrower rest between f and the annotated face is no occlusion
+SPECK = 1 / 500  # of the picture
 COFW_VALIDATION = 7  # every seventh training face
 DETECTION_SIZE = 256  # COFW: dlib needs faces of 40 pixels and more
 ZOOM = 4  # dlib places landmarks on whole pixels: faces are enlarged so many times
@@ -255,8 +257,15 @@ def ground_truth(face: np.ndarray, contour: np.ndarray, occluder: np.ndarray) ->
     face: bool (H, W), annotated face. contour: bool (H, W), the whole face f. occluder: bool (H, W), what was pasted.
     Face is the annotated face inside f, less the occluder; occlusion is the rest of f. So hair, beards that are
     annotated as hair, hats and hands inside f are occlusion; neck, ears, hair and occluders outside f are background.
+    What an opening by a fifteenth of f's height removes of the rest is background, too: f and the annotation never
+    agree to the pixel, and a loss over blobs would weigh each sliver between them like a whole face.
     """
-    return np.where(contour, np.where(face & ~occluder, 1, 2), 0).astype(np.uint8)
+    width = max(3, 2 * round(contour.any(axis=1).sum() / SLIVER / 2) + 1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    rest = cv2.morphologyEx((contour & ~face).astype(np.uint8), cv2.MORPH_OPEN, disc) > 0
+    labels = (contour & face).astype(np.uint8)
+    labels[contour & (rest | occluder)] = 2
+    return labels
 
 
 def crop(
@@ -298,10 +307,18 @@ def crop(
     scale = size / side
     return Crop(
         image=resize_picture(image, size),
-        labels=resize_labels(labels, size),
+        labels=without_specks(resize_labels(labels, size)),
         box=box_of(contour) * np.float32(scale),
         landmarks=((inside + 0.5) * scale - 0.5).astype(np.float32),
     )
+
+
+def without_specks(labels: np.ndarray) -> np.ndarray:
+    """Labels uint8 (S, S) in which components of occlusion smaller than `SPECK` of the picture do not count (255)."""
+    _, components, found, _ = cv2.connectedComponentsWithStats((labels == 2).astype(np.uint8), connectivity=8)
+    small = found[:, cv2.CC_STAT_AREA] < SPECK * labels.size
+    small[0] = False  # all that is no occlusion
+    return np.where(small[components], IGNORED, labels).astype(np.uint8)
 
 
 def turned(

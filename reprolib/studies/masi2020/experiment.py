@@ -240,7 +240,7 @@ def _fit(
     sizes = (training.epochs, training.batch_size, training.lr)
     if training.final_lr < training.lr:
         schedule = Schedule.plateau(
-            *sizes, final_lr=training.final_lr, drop_after=training.patience // 3, patience=training.patience
+            *sizes, final_lr=training.final_lr, drop_after=training.drop_after, patience=training.patience
         )
     else:
         schedule = Schedule.flat(*sizes, patience=training.patience)

@@ -7,7 +7,7 @@ from typing import Any
 
 from reprolib.planning import Network, Work
 from reprolib.studies.masi2020.config import Config, Training
-from reprolib.studies.masi2020.rows import RECIPE
+from reprolib.studies.masi2020.rows import CROPS, PREPARATION, RECIPE
 
 CURVE_FACES = 100  # validation faces on which sparsity is followed during fine-tuning (Figure 4b)
 
@@ -36,7 +36,7 @@ def work(config: Config) -> list[Work]:
 def stage_spec(config: Config, stage: str) -> dict[str, Any]:
     """All that a shared stage ("teacher" or "transfer") depends on, but its seed: trials with equal ones share it."""
     spec = {
-        "stage": stage, "recipe": RECIPE, "dataset": source(config),
+        "stage": stage, "recipe": RECIPE, "arrays": [PREPARATION, CROPS], "dataset": source(config),
         "profile": config.profile, "size": config.size, "width": config.width,
         "occluded_teacher": config.occluded_teacher,
         **asdict(config.pretraining),

@@ -36,6 +36,7 @@ class Training:
     batch_size: int
     lr: float
     final_lr: float
+    drop_after: int = 2  # epochs without a better score after which the learning rate drops
     weight_decay: float = 1e-5  # Sec. IV-A3
 
 

@@ -104,7 +104,7 @@ def _schedule(training: Training) -> Schedule:
     sizes = (training.epochs, training.batch_size, training.lr)
     more = {"optimiser": torch.optim.AdamW, "weight_decay": training.weight_decay, "patience": training.patience}
     if training.final_lr < training.lr:
-        return Schedule.plateau(*sizes, final_lr=training.final_lr, drop_after=training.patience // 3, **more)
+        return Schedule.plateau(*sizes, final_lr=training.final_lr, drop_after=training.drop_after, **more)
     return Schedule.flat(*sizes, **more)
 
 

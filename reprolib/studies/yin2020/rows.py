@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from reprolib import tries
 from reprolib.parameters import StudyParameters
 from reprolib.studies.yin2020.config import Config, Pretraining, Source, Training
 from reprolib.study import Row, Table
@@ -218,7 +220,28 @@ def rows(parameters: StudyParameters) -> list[Row]:
     made = _main_rows(main, many, few)
     if parameters.data != "synthetic" or profile == "smoke":  # rendered faces have the headline rows only
         made += _other_rows(main, many, few) + _second_rows(parameters, main, many, few)
-    return made
+    log = tries.read(Path(__file__).with_name("tuning.csv"))
+    return [replace(row, config=_with_tuned_rates(row.config, log)) for row in made]
+
+
+def _with_tuned_rates(config: Config, log: list[tries.Try]) -> Config:
+    """A row's stages with the best rates tried; rendered faces take over those of real ones, hybrids start there."""
+    data = "public" if config.data == "synthetic" else config.data
+
+    def tuned(training: Training | None, row: str) -> Training | None:
+        rate = tries.best(log, data=data, profile=config.profile, row=row)
+        return training if training is None or rate is None else _at(training, rate)
+
+    original = config.network == "OriginalICNN"
+    coarse, fine = (ORIGINAL_STAGE_1, ORIGINAL_TRUE_PLACE) if original else (STAGE_1, TRUE_PLACE)
+    together = END_TO_END if config.joint else STAGE_2_ONLY
+    if stages := config.pretraining:
+        stages = replace(stages, coarse=tuned(stages.coarse, coarse), fine=tuned(stages.fine, fine))
+    own = {"coarse": coarse, "fine": fine, "together": together, "whole face": UNET}.get(config.stage)
+    if config.few:
+        own = None  # an epoch of few faces has few steps
+    training = tuned(config.training, own) if own else config.training
+    return replace(config, pretraining=stages, training=training, before=tuned(config.before, together))
 
 
 def _parser(parameters: StudyParameters, dataset: str) -> Config:

@@ -1,0 +1,56 @@
+"""The log of tried learning rates, tuning.csv beside a study's rows, and the rate that a row takes from it."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Try:
+    """One learning rate of one row, and the best validation score that it reached; a line of tuning.csv.
+
+    `key` stands for what was trained: a row whose configuration or recipe has changed since is tried again.
+    `validation` is nan where the training diverged.
+    """
+
+    data: str
+    dataset: str
+    profile: str
+    row: str
+    lr: float
+    epochs: int
+    seed: int
+    validation: float
+    device: str
+    key: str
+
+
+def read(path: Path) -> list[Try]:
+    """All tries of a log; empty where nothing was tuned."""
+    if not path.is_file():
+        return []
+    numbers = {"lr": float, "epochs": int, "seed": int, "validation": float}
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    return [Try(**{name: numbers.get(name, str)(value) for name, value in line.items()}) for line in lines]
+
+
+def write(path: Path, tries: Sequence[Try]) -> None:
+    """The whole log, sorted, so that it does not matter in which order tries end."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(Try)], lineterminator="\n")
+        writer.writeheader()
+        for one in sorted(tries, key=lambda t: (t.data, t.profile, t.row, t.lr)):
+            writer.writerow(vars(one))
+    temporary.replace(path)
+
+
+def best(tries: Iterable[Try], *, data: str, profile: str, row: str) -> float | None:
+    """The learning rate with the highest validation score; None where the row was not tuned or always diverged."""
+    of_row = [t for t in tries if (t.data, t.profile, t.row) == (data, profile, row) and math.isfinite(t.validation)]
+    return max(of_row, key=lambda t: t.validation).lr if of_row else None
