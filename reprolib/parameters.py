@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from IPython.core.getipython import get_ipython
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reprolib import paths
@@ -198,6 +197,8 @@ def check_notebook(name: str) -> None:
     UserError for an unknown name, a missing name, a wrong type, or a value that no study takes. Outside IPython
     nothing is checked.
     """
+    from IPython.core.getipython import get_ipython  # a machine that only trains may lack it
+
     shell = get_ipython()
     if shell is None:
         return

@@ -131,6 +131,8 @@ class _Job:
             if cuda:
                 torch.cuda.synchronize()
             cost = self.cost(time.perf_counter() - start)
+            if self.workers > 1:  # images a second say nothing while others use the device, too
+                outcome.speed = {}
             return self.store.save(trial, outcome, cost=cost, environment=self.environment)
         except StoreError:
             raise

@@ -192,7 +192,8 @@ def train(
     `validate` (higher is better) and `each_epoch` get `model` itself, in evaluation mode and full precision.
     On several devices each takes its share of every batch; BatchNorm sees the share.
     `channels_last` is the memory layout of 4-D inputs and weights during training.
-    Raises Diverged, a UserError, after an epoch whose loss is not finite, ValueError for a schedule that needs `validate`.
+    Raises Diverged, a UserError, after an epoch whose loss is not finite; ValueError for a schedule that needs
+    `validate`.
     """
     if validate is None and (schedule.watches_score or schedule.patience):
         raise ValueError("this schedule needs `validate`: it drops the learning rate or stops by the validation score")
@@ -286,16 +287,6 @@ def _set_layout(model: nn.Module, layout: torch.memory_format) -> None:
 def _in_layout(value: Tensor, layout: torch.memory_format) -> Tensor:
     """channels_last is defined for 4-D tensors alone."""
     return value.contiguous(memory_format=layout) if value.dim() == 4 else value
-
-
-def noise_like(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise in the shape and dtype of `images`, drawn on their device; seeded by the CPU `generator`.
-
-    A batch of noise drawn on the CPU would cost a GPU more than the rest of the augmentation.
-    """
-    seed = int(torch.randint(2**62, (), generator=generator))
-    there = torch.Generator(images.device).manual_seed(seed)
-    return torch.randn(images.shape, generator=there, device=images.device, dtype=images.dtype)
 
 
 @torch.no_grad()

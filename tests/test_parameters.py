@@ -4,7 +4,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from pydantic import Field
 
-from reprolib import parameters, paths
+from reprolib import paths
 from reprolib.errors import UserError
 from reprolib.parameters import (
     DATA,
@@ -206,7 +206,7 @@ def cells(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
     shell = InteractiveShell(user_ns={"check_notebook": check_notebook})
     shell.history_manager.enabled = False  # no history file in the user's home
-    monkeypatch.setattr(parameters, "get_ipython", lambda: shell)
+    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: shell)
 
     def run(*sources: str) -> dict:
         for source in sources:
@@ -264,5 +264,5 @@ def test_a_cell_that_is_no_python_sets_no_parameter(cells, capsys):
 
 
 def test_a_plain_script_has_no_injected_parameters(monkeypatch):
-    monkeypatch.setattr(parameters, "get_ipython", lambda: None)
+    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: None)
     check_notebook("overview")

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from reprolib.datasets.augmentation import noise_like
 from reprolib.errors import UserError
 from reprolib.training import (
     Schedule,
     Stopped,
     images_per_second,
     make_fabric,
-    noise_like,
     predict,
     run_once,
     train,

@@ -55,9 +55,19 @@ def add_noise(batch: Batch, generator: Generator, *, probability: float = 0.5, m
     """Gaussian noise, independent in every pixel and channel, of a standard deviation up to `most` of white."""
     images = batch["images"]
     chosen, strength = _draw(2, images, generator)
-    noise = torch.randn(images.shape, generator=generator).to(images)
+    noise = noise_like(images, generator)
     noisy = (images + 2 * most * strength * noise).clamp(-1, 1)
     return {**batch, "images": torch.where(chosen < probability, noisy, images)}
+
+
+def noise_like(images: Tensor, generator: Generator) -> Tensor:
+    """Standard normal noise in the shape and dtype of `images`, drawn on their device; seeded by the CPU `generator`.
+
+    A batch of noise drawn on the CPU would cost a GPU more than the rest of the augmentation.
+    """
+    seed = int(torch.randint(2**62, (), generator=generator))
+    there = Generator(images.device).manual_seed(seed)
+    return torch.randn(images.shape, generator=there, device=images.device, dtype=images.dtype)
 
 
 def resize_and_crop(

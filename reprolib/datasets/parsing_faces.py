@@ -18,6 +18,7 @@ from scipy import ndimage
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from reprolib.datasets.augmentation import noise_like
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.facesynth import PARTS, FaceOptions, render
 from reprolib.datasets.synthetic_faces import without_specks
@@ -234,9 +235,8 @@ def vary(
 
 def _with_noise(images: Tensor, noisy: Tensor, deviation: float, generator: Generator) -> Tensor:
     """Noise on the pixels that are not zero, of the `noisy` (N,) images alone, drawn where the images are."""
-    there = Generator(images.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
     some = images[noisy]
-    noise = deviation * torch.randn(some.shape, generator=there, device=some.device, dtype=some.dtype)
+    noise = deviation * noise_like(some, generator)
     changed = images.clone()
     changed[noisy] = torch.where(some.amax(dim=1, keepdim=True) > 0, (some + noise).clamp(0, 1), some)
     return changed
