@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from reprolib import machine
 from reprolib.errors import UserError
-from reprolib.runner import run
+from reprolib.runner import _Job, run
 from reprolib.store import RunStore
 from reprolib.trial import Context, Outcome, Record, StoreError, Trial
 
@@ -167,8 +167,19 @@ def test_only_the_cpu_pays_for_algorithms_that_repeat_bit_for_bit():
     for device, repeats in (("cuda", False), ("cpu", True)):
         machine.set_seeds(0, device)
         assert torch.are_deterministic_algorithms_enabled() == repeats
-        assert torch.backends.cudnn.deterministic
-        assert not torch.backends.cudnn.benchmark
+        assert torch.backends.cudnn.deterministic == repeats
+        assert torch.backends.cudnn.benchmark != repeats
+
+
+def test_images_a_second_on_a_shared_device_are_not_kept(tmp_path, gpu):
+    def execute(trial, context):
+        return Outcome({"iou": 1.0}, speed={"images_per_second": 812.0})
+
+    store = RunStore(tmp_path)
+    [alone] = run([trial(width=1)], execute, store, Context("cuda"), workers=1, progress=False)
+    assert alone.cost["images_per_second"] == 812.0
+    shared = _Job(execute, store, Context("cuda"), {}, 4)(trial(width=2))
+    assert "images_per_second" not in shared.cost
 
 
 def test_a_full_gpu_is_told_with_the_way_out(tmp_path, gpu):
