@@ -166,7 +166,7 @@ def test_fine_tuning_starts_from_the_transfer_of_its_own_loss(row, start, others
         network = build()
         for parameter in network.parameters():
             torch.nn.init.constant_(parameter, number[spec["loss"]])
-        return network, {"curves": {}, "stopped": asdict(STOPPED)}
+        return network, Fitted({}, STOPPED)
 
     monkeypatch.setattr(experiment, "fitted_once", fitted_once)
     monkeypatch.setattr(experiment, "_fine_tune", lambda network, *_: Fitted({}, STOPPED))
@@ -178,6 +178,15 @@ def test_fine_tuning_starts_from_the_transfer_of_its_own_loss(row, start, others
         assert torch.equal(a, b) and not torch.equal(a, c)
     scratch = experiment._fitted(rows[r.CE_SCRATCH].config, 0, Context(), None)[0]
     assert len(next(scratch.parameters()).unique()) > 1
+
+
+@pytest.mark.parametrize("of_start", [True, False])
+def test_a_fine_tuned_network_has_converged_only_if_its_start_has(of_start, monkeypatch):
+    config = rows_of()[r.CE_FINETUNED].config
+    start = Fitted({}, replace(STOPPED, converged=of_start))
+    monkeypatch.setattr(experiment, "_transferred", lambda *_: (experiment.build(config), start))
+    monkeypatch.setattr(experiment, "_fine_tune", lambda *_: Fitted({}, replace(STOPPED, converged=True)))
+    assert experiment._fitted(config, 0, Context(), None)[1].stopped.converged == of_start
 
 
 @pytest.mark.parametrize(

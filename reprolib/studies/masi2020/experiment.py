@@ -73,15 +73,18 @@ def _fitted(config: Config, seed: int, context: Context, watched: Watched) -> tu
         return _teacher(config, seed, context)
     if config.stage == "transfer":
         return _transferred(config, seed, context)
-    start = None
+    start, of_start = None, None
     if config.start in ("cross_entropy", "consensus"):
-        start = _transferred(config, seed, context)[0].state_dict()
+        start, of_start = _transferred(config, seed, context)
     # Seeded here and not before: whether the start came from a checkpoint must not matter.
     torch.manual_seed(seed)
     network = build(config)
     if start is not None:
-        network.load_state_dict(start)
-    return network, _fine_tune(network, config, seed, context, watched)
+        network.load_state_dict(start.state_dict())
+    fitted = _fine_tune(network, config, seed, context, watched)
+    if of_start is not None and not of_start.stopped.converged:  # a row is no better trained than its start
+        fitted = replace(fitted, stopped=replace(fitted.stopped, converged=False))
+    return network, fitted
 
 
 # --- networks ----------------------------------------------------------------------------------------
