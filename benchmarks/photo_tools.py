@@ -24,9 +24,10 @@ from PIL import Image
 
 from reprolib import photos
 from reprolib.datasets.landmark_masks import inside, landmark_mask
+from reprolib.datasets.three_hundred_vw import read_points
 from reprolib.face_finding import find_faces
 from reprolib.photo_files import blended, palette
-from reprolib.weights.train import SPLIT, read_points, sides_by_place
+from reprolib.weights.train import SPLIT, sides_by_place
 
 # CelebAMask-HQ's numbers of each part, ours in `parse`
 PARTS = {

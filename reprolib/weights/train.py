@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from reprolib import face_frame
 from reprolib.datasets import landmarks
 from reprolib.datasets.landmark_masks import inside, spline
+from reprolib.datasets.three_hundred_vw import read_points
 from reprolib.face_frame import Frame, Window
 from reprolib.models.face_parser import FEATURES, REGIONS, FaceParser, as_input
 
@@ -96,17 +97,11 @@ def sides_by_place(labels: np.ndarray) -> np.ndarray:
     return labels
 
 
-def read_points(path: Path) -> np.ndarray:
-    """float64 (68, 2) of an iBUG .pts file; whole numbers are centres of pixels."""
-    lines = path.read_text(encoding="ascii").split("{")[1].split("}")[0].split()
-    return np.array(lines, np.float64).reshape(68, 2)
-
-
 def hand_set(root: Path, folder: str) -> list[Face]:
     """Faces with hand-set points: polygons of lips, inner mouth and eyes; brows and nose are not known."""
     faces = []
     for path in sorted((root / "landmarks300w" / folder).glob("*.jpg")):
-        points = read_points(path.with_suffix(".pts"))
+        points = read_points(path.with_suffix(".pts")).astype(float)
         image = np.array(Image.open(path).convert("RGB"))
         faces.append(Face(image, polygons(points, image.shape[:2]), face_frame.frame_of(points)))
     return faces

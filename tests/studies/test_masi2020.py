@@ -1,6 +1,6 @@
 """masi2020: the rows of its tables, the stages of a trial, and what a record keeps."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
