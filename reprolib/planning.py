@@ -39,8 +39,8 @@ class Nominal(NamedTuple):
 NOMINAL = {
     # U-Net with MobileNetV2, 160 px, on one core of an AMD EPYC: 116 ms per image and training step
     "cpu": Nominal("30 GMAC/s per core", 30e9, 0.0),
-    # 989 TFLOP/s in bfloat16 without sparsity (NVIDIA's data sheet) are 495 TMAC/s
-    "cuda": Nominal("one H100 at 10 % of its peak of 495 TMAC/s, and at least 10 ms per step", 0.1 * 495e12, 0.010),
+    # what 18 processes of masi2020, yang2023 and yin2020 reached together on one H200
+    "cuda": Nominal("one H100 or H200 at 25 TMAC/s, and at least 10 ms per step", 25e12, 0.010),
 }
 
 
