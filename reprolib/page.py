@@ -264,6 +264,7 @@ class Page:
         if claim.kind != "question":
             return [in_words(self.study, j) for judged in self._judged.values() for j in judged if j.claim.id == id]
         asked, lines = claim.statement.removeprefix(OURS), []
+        asked = asked[0].upper() + asked[1:]
         for p in self.sources:
             effect = self.results.effect(p, claim)
             if effect is not None:
@@ -276,7 +277,7 @@ class Page:
     def table(self, place: str) -> None:
         """One of the study's tables, ours beside the paper's; the most trusted data open, the others folded."""
         [table] = [t for t in self.study.declared_tables if t.place == place]
-        shown = self.results.sources(self.profiles, place) or self.sources[:1]
+        shown = self.results.sources(self.profiles, place) or [self._most_trusted(place)]
         for number, p in enumerate(shown):
             made = self.results.table(p, table)
             path = self.store.root / "tables" / f"{self.study.ID}-{_file(place)}-{p.data}-{p.profile}.csv"
@@ -287,6 +288,14 @@ class Page:
             if notes:
                 caption += " Not from the paper's text: " + "; ".join(notes) + "."
             self._fold(report.to_html(made, caption) + self._remake(p, place), ON[p.data], folded=number > 0)
+
+    def _most_trusted(self, place: str) -> StudyParameters:
+        """The most trusted data on which a table that has no record yet is planned at all."""
+        planned = (
+            p for data in reversed(DATA) for p in [self.parameters.model_copy(update={"data": data})]
+            if any(place in row.places for row in self.study.rows(p))
+        )  # fmt: skip
+        return next(planned, self.parameters)
 
     def figure(self, name: str, place: str, title: str, suffix: str = ".png") -> None:
         """One of the study's figures, of the most trusted data that have it; the others are linked."""

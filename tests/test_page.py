@@ -252,9 +252,9 @@ def test_the_rates_that_were_tried_are_shown(core, html):
     study, store = core
     opened(study, store).tuning()
     assert "No learning rate was tuned" in html.pop()
-    lines = [f"synthetic,facesynth,cpu,Base,{tried}" for tried in ("0.1,4,0,60.0", "0.2,4,0,70.456")]
-    lines.append("synthetic,facesynth,gpu,Base,0.1,20,0,65.0")
-    header = "data,dataset,profile,row,lr,epochs,seed,validation"
+    lines = [f"synthetic,facesynth,cpu,Base,{tried}" for tried in ("0.1,4,0,60.0,cpu,a", "0.2,4,0,70.456,cpu,b")]
+    lines.append("synthetic,facesynth,gpu,Base,0.1,20,0,65.0,cuda,c")
+    header = "data,dataset,profile,row,lr,epochs,seed,validation,device,key"
     (study.folder / study.ID / "tuning.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
     opened(study, store).tuning()
     assert cells(html[0]) == [
@@ -312,3 +312,8 @@ def test_everything_that_a_notebook_asks_for_is_known_to_its_study(name, tmp_pat
         lines = study.answers(study.Parameters(), RunStore(tmp_path), ids)
         assert len(lines) == len(ids)
         assert all("Not done" in line for line in lines)
+
+
+def test_a_table_without_a_record_is_to_be_made_on_the_most_trusted_data(core, html):
+    opened(*core).table("table 2")
+    assert "Not done" in html[-1] and "--data paper" in html[-1]
