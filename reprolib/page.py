@@ -319,6 +319,7 @@ class Page:
         """Every row with its seeds, validation score beside the trivial one's, best epoch, and whether it converged."""
         for number, p in enumerate(self.sources):
             lines = []
+            rows = self.results.rows(p)
             for name, records in self.results.by_row(p).items():
                 epochs = [r.stopped["best_epoch"] for r in records if r.stopped]
                 ceilings = {r.stopped["ceiling"] for r in records if r.stopped}
@@ -329,7 +330,7 @@ class Page:
                     "validation score": report.ABSENT if level is None else f"{level:.1f}",
                     "best trivial": report.ABSENT if trivial is None else f"{trivial:.1f}",
                     "best epoch": f"{min(epochs)}–{max(epochs)} of {max(ceilings)}" if epochs else report.ABSENT,
-                    "converged": report.ABSENT if not epochs else
+                    "converged": report.ABSENT if not epochs else "step-matched" if rows[name].step_matched else
                     "yes" if all(r.stopped["converged"] for r in records if r.stopped) else "no",
                     "minutes per seed": f"{np.mean([r.cost['seconds'] for r in records]) / 60:.1f}",
                 })  # fmt: skip

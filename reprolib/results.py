@@ -198,7 +198,11 @@ class Results:
         pair = dict(zip((claim.a, claim.b), self._pair(parameters, claim), strict=True))
         trivial = self.best_trivial(parameters, claim.a)
         learned = {n: trivial is not None and self._learned(parameters, n, trivial) for n in pair}
-        converged = {name: all(r.stopped.get("converged", True) for r in records) for name, records in pair.items()}
+        rows = self.rows(parameters)
+        converged = {
+            name: rows[name].step_matched or all(r.stopped.get("converged", True) for r in records)
+            for name, records in pair.items()
+        }
         first = min(_started(record) for records in pair.values() for record in records)
         registered = bool(claim.registered) and claim.registered <= first
         if trivial is None:

@@ -42,6 +42,7 @@ class Row:
     config: Any  # the study's own frozen configuration
     seeds: int
     places: tuple[str, ...]  # such as ("table 3", "figure 6")
+    step_matched: bool = False  # a control that stops after as many steps as its rival, whether it has converged or not
 
 
 @dataclass(frozen=True)
