@@ -220,8 +220,9 @@ class OnImages(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         config, count, frames = self.config, len(images), self.frames
-        # recurrent layers want lengths on the CPU, which the meta device has not
         lengths = torch.full((count,), frames, device=images.device)
+        if images.is_meta and config.task == "words":
+            lengths = None  # recurrent layers want numbers, which the meta device has not
         images = images.float().div(255)
         if self.kept:
             shape = (count, frames, *((len(POINTS[config.points]),) if config.start == "nodes" else ()))
