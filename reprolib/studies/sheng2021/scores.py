@@ -89,8 +89,8 @@ def _between(centred: np.ndarray, groups: np.ndarray) -> float:
 
 def permutation_test(
     features: np.ndarray, words: np.ndarray, clips: np.ndarray, *, seed: int, permutations: int = 199
-) -> tuple[float, float]:
-    """The mean share of variance between words whose labels are shuffled, in percent, and the p of the true share.
+) -> tuple[float, float, float]:
+    """The share of variance between words, its mean where their labels are shuffled, both in percent, and its p.
 
     features: (N, D); words, clips: int (N,). What a clip adds to all its words is taken out first where it has several,
     so that the test asks whether words differ within clips. Labels are shuffled over all words.
@@ -101,4 +101,4 @@ def permutation_test(
     true = share_of_variance(features, words)
     rng = np.random.default_rng(seed)
     shuffled = np.array([share_of_variance(features, rng.permutation(words)) for _ in range(permutations)])
-    return float(shuffled.mean()), float((1 + (shuffled >= true).sum()) / (1 + permutations))
+    return true, float(shuffled.mean()), float((1 + (shuffled >= true).sum()) / (1 + permutations))

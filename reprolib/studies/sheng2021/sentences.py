@@ -22,7 +22,7 @@ from reprolib.studies.sheng2021.config import Config, Training
 from reprolib.studies.sheng2021.data import Examples
 from reprolib.studies.sheng2021.networks import Scaled, build_speller, channels_of
 from reprolib.studies.sheng2021.scores import letter_and_digit, rate, sentence_metrics
-from reprolib.studies.sheng2021.words import fitted_words, seen, statistics_of
+from reprolib.studies.sheng2021.words import fitted_words, independent, seen, statistics_of
 from reprolib.text_metrics import character_edits, word_edits
 from reprolib.training import Batch, Fitted, Schedule, make_fabric, train, warmup_rate
 from reprolib.trial import Context, Outcome
@@ -77,7 +77,7 @@ def _scored(read: Sequence[str], test: Examples, config: Config) -> Outcome:
         arrays |= {"pair_characters": character_edits(*parts), "pair_words": word_edits(*parts)}
     arrays = {name: counts.astype(np.int32) for name, counts in arrays.items()} | {"units": numbered(test.units)}
     metrics = sentence_metrics(arrays)
-    return Outcome(metrics, arrays=arrays, units={"clip or person": len(np.unique(arrays["units"]))})
+    return Outcome(metrics, arrays=arrays, units=independent(test))
 
 
 def by_grammar(texts: Sequence[str]) -> str:

@@ -76,7 +76,13 @@ def _scored(logits: np.ndarray, test: Examples, of_validation: np.ndarray, valid
     arrays["units"] = numbered(test.units)
     metrics = word_metrics(arrays)
     metrics["validation"] = 100 * float((of_validation.argmax(1) == validation.labels).mean())
-    return Outcome(metrics, arrays=arrays, units={"clip or person": len(np.unique(arrays["units"]))})
+    return Outcome(metrics, arrays=arrays, units=independent(test))
+
+
+def independent(test: Examples) -> dict[str, int]:
+    """How many independent units the test items have: people where several speak, else clips."""
+    kind = "person" if test.units == test.speakers else "clip"
+    return {kind: len(set(test.units))}
 
 
 def statistics_of(sets: Sets) -> dict[str, float]:
@@ -334,9 +340,9 @@ def _add_attention_graphs(
     graphs = in_batches(graphs_of, tensors, model.names, context).numpy()
     flat = graphs.reshape(len(graphs), -1).astype(np.float64)
     clips, speakers = numbered(test.units), numbered(test.speakers)
-    chance, p = permutation_test(flat, test.labels, clips, seed=seed)
+    share, chance, p = permutation_test(flat, test.labels, clips, seed=seed)
     outcome.metrics |= {
-        "graph_share_word": share_of_variance(flat, test.labels), "graph_share_chance": chance, "graph_p": p,
+        "graph_share_word": share, "graph_share_chance": chance, "graph_p": p,
         "graph_share_clip": share_of_variance(flat, clips),
     }  # fmt: skip
     if speakers.max() > 0:
