@@ -71,7 +71,7 @@ TABLES = (
     Table("extra A", "Extra A. Controls: other graphs, and streams that are trained again",
           {"accuracy": "accuracy", **SLOTS}),
     Table("extra B", "Extra B. Words of LipNet-ITA, people apart, neighbours hidden", {"accuracy": "accuracy"}),
-    Table("extra C", "Extra C. Masks of lip, teeth, tongue and cavity as further channels", {"accuracy": "accuracy", **SLOTS}),
+    Table("extra C", "Extra C. Masks of the parts of the mouth as further channels", {"accuracy": "accuracy", **SLOTS}),
     Table("extra D", "Extra D. What attention graphs of the last layer follow: shares of their variance", {
         "word, within clips": "graph_share_word", "labels shuffled": "graph_share_chance", "p": "graph_p",
         "clip": "graph_share_clip", "speaker": "graph_share_speaker",
