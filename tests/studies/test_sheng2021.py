@@ -585,7 +585,7 @@ def test_tables_show_ours_beside_the_papers(small_run):
     tables = STUDY.tables(SMOKE, store)
     assert "table 1" not in tables  # of the method itself
     assert tables["table 4"].loc["Two Stream", ("LRW Acc", "paper")] == "85.7"
-    assert tables["table 4b"].loc["Two Stream", ("LRS3 WER", "paper")] == "62.7"
+    assert tables["table 4b"].loc["Two Stream, LRS3", ("WER", "paper")] == "62.7"
     assert tables["table 4"].loc["Only Global", ("LRW Acc", "ours")] != "not done"
 
 
