@@ -46,7 +46,7 @@ COUNTS = {"Utterances": "utterances", "Word instances": "words", "Vocabulary": "
 
 
 def _of_both_sets(named: dict[str, str]) -> dict[str, tuple[str, str]]:
-    """Lines of a table of sentences: the grammar alone and each method, on LRS3, or our set in its place, and on LRS2."""
+    """Lines of a table of sentences: each method on LRS3, or our set in its place, and on LRS2."""
     rows = {"Grammar alone": GRAMMAR, **named}
     of_lrs3 = {f"{line}, LRS3": (row, "") for line, row in rows.items()}
     return of_lrs3 | {f"{line}, LRS2": (row + OF_LRS2, "") for line, row in rows.items()}
