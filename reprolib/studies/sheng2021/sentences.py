@@ -114,7 +114,7 @@ def _fitted(config: Config, seed: int, context: Context) -> tuple[Scaled, Fitted
     fitted = train(
         model, tensors | {"previous": previous, "targets": targets, "which": torch.arange(len(texts))},
         loss_of(config), schedule=schedule_of(config.training), fabric=make_fabric(context.device), seed=seed,
-        inputs=names_of(config), augment=parts, validate=accuracy, channels_last=False,
+        inputs=names_of(config), augment=parts, validate=accuracy,
     )  # fmt: skip
     return model.eval(), fitted
 

@@ -166,7 +166,7 @@ def _fit(config: Config, model: nn.Module, seed: int, context: Context) -> Fitte
         model, tensors | {"labels": torch.from_numpy(sets.train.labels)}, loss_of(config),
         schedule=schedule_of(config.training), fabric=make_fabric(context.device), seed=seed, inputs=names,
         prepare=prepare, augment=partial(augmented, shift=round(SHIFT * config.sizes.crop)), validate=accuracy,
-        each_epoch=_keep_graphs, channels_last=False,
+        each_epoch=_keep_graphs,
     )  # fmt: skip
 
 
