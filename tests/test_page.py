@@ -305,7 +305,8 @@ def test_everything_that_a_notebook_asks_for_is_known_to_its_study(name, tmp_pat
     if isinstance(study, Study):
         known = {claim.id for claim in study.registered_claims}
         assert {id for ids in asked("answer|findings") for id in ids} <= known
-        assert {words[0] for words in asked("table")} == {table.place for table in study.declared_tables}
+        measured = {table.place for table in study.declared_tables if table.columns}
+        assert {words[0] for words in asked("table")} == measured
         return
     assert asked("answers")
     for ids in asked("answers"):
