@@ -157,7 +157,7 @@ SOURCES: dict[str, dict[str, Source]] = {
     },
     "cpu": {
         "300vw": Source(dataset="300vw", frame=256, size=224, clips=240),
-        "talkingfaces": Source(dataset="talkingfaces", frame=256, size=224, clips=220, grid_clips=30),
+        "talkingfaces": Source(dataset="talkingfaces", frame=256, size=224, clips=240, grid_clips=30),
         "facesynth": Source(dataset="facesynth", frame=192, size=160, clips=150),
         "landmarks300w": Source(dataset="landmarks300w", frame=256, size=320, clips=0),
     },

@@ -9,7 +9,7 @@ from reprolib.planning import Network, Work
 from reprolib.studies.wang2018.config import FCN_FRAMES, STEPS, Config, Region
 from reprolib.studies.wang2018.rows import RECIPE, REGIONS
 
-SHARES = (0.5, 0.15, 0.35)  # of the people, for training, validation and test
+SHARES = (0.45, 0.15, 0.4)  # of the people, for training, validation and test
 STILLS = (783, 87)  # of HELEN's 870 faces, about: the split is by photo
 STRIDE = 16
 
