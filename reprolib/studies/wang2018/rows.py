@@ -150,9 +150,9 @@ QUOTED = {
 VIDEO = {"paper": "300vw", "public": "talkingfaces", "synthetic": "facesynth"}
 SOURCES: dict[str, dict[str, Source]] = {
     "smoke": {
-        "300vw": Source(dataset="300vw", frame=96, size=64, clips=12),
-        "talkingfaces": Source(dataset="talkingfaces", frame=96, size=64, clips=12, grid_clips=2),
-        "facesynth": Source(dataset="facesynth", frame=96, size=64, clips=12),
+        "300vw": Source(dataset="300vw", frame=96, size=64, clips=15),
+        "talkingfaces": Source(dataset="talkingfaces", frame=96, size=64, clips=15, grid_clips=2),
+        "facesynth": Source(dataset="facesynth", frame=96, size=64, clips=15),
         "landmarks300w": Source(dataset="landmarks300w", frame=96, size=64, clips=0),
     },
     "cpu": {
