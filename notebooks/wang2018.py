@@ -98,7 +98,8 @@ shown.drawing(
 # Masks follow from 68 landmarks: cubic splines with corners at the corners of eyes and mouth. The brows close the skin,
 # the nose counts as skin, and what covers the face is ignored.
 #
-# - *Stills*: 1,207 faces of photos with landmarks set by hand. HELEN's faces are for training, AFW's are the test.
+# - *Stills*: 1,207 faces of photos with landmarks set by hand {cite:p}`sagonas2013`. HELEN's faces are for training, AFW's
+#   are the test.
 # - *Video*: news presenters {cite:p}`lrcar`, and the first speaker of GRID {cite:p}`cooke2006` in the test alone. Nobody
 #   annotated them. Labels are dlib's landmarks on clean frames; two thirds of the clips are then degraded by blur, noise,
 #   low resolution or an occluder. What is measured is agreement with dlib on better frames.
@@ -112,8 +113,8 @@ shown.figure("figure 4", "figure 4", "Figure 4: crops of eyes and mouth, their m
 # %% [markdown]
 # ### Does the baseline see?
 #
-# Round one's baseline was no better than the mean mask, which ignores the image. Now it starts from ImageNet and trains
-# until its validation score stops rising. Scores are resized to the frames' size before the arg max, and counts are
+# The mean mask ignores the image. The baseline starts from ImageNet and trains until its validation score stops rising.
+# Scores are resized to the frames' size before the arg max, and counts are
 # pooled over all test frames. The mean IoU leaves the background out.
 
 # %% tags=["hide-input"]

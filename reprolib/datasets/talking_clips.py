@@ -1,8 +1,8 @@
 """Clips of real speakers with dlib's landmarks as annotation, and the harder pictures that a network gets to see.
 
-Nobody has annotated the talking faces or GRID: landmarks are tracked on the clean frames, and what is measured is agreement
-with dlib there. The network and the tracker of Table 2 see degraded frames, so that the annotation is better than
-what either can see. Source of the task: Wang et al. 2018, Sec. 4.1.
+Nobody has annotated the talking faces or GRID: landmarks are tracked on the clean frames, and what is measured is
+agreement with dlib there. The network and the tracker of Table 2 see degraded frames, so that the annotation is better
+than what either can see. Source of the task: Wang et al. 2018, Sec. 4.1.
 """
 
 from __future__ import annotations

@@ -24,10 +24,10 @@ class ConvLSTM(nn.Module):
 
     `peepholes` adds the terms W ∘ C of Eq. 1, one weight for each channel and gate, which start at zero; Keras's layer
     has none. `activation` is that of the candidate and of the output, as in Keras; "linear" leaves the scores without a
-    bound, "tanh" keeps them within ±`bound` (bound · tanh(x / bound); Keras's is 1). `input_scale` multiplies the input:
-    below 1 the gates start further from where the hard sigmoid is flat. Without `memory` every frame starts from a zero
-    state, as if it were a clip. The gates are Keras's hard sigmoid, also with peepholes. ValueError for an even kernel
-    or another activation.
+    bound, "tanh" keeps them within ±`bound` (bound · tanh(x / bound); Keras's is 1). `input_scale` multiplies the
+    input: below 1 the gates start further from where the hard sigmoid is flat. Without `memory` every frame starts from
+    a zero state, as if it were a clip. The gates are Keras's hard sigmoid, also with peepholes. ValueError for an even
+    kernel or another activation.
     """
 
     def __init__(
@@ -149,8 +149,8 @@ class ConvLSTMFCN(nn.Module):
     """A trained FCN whose classifier becomes a ConvLSTM; all other weights are kept, in a copy.
 
     Input float32 clips (N, T, 3, H, W) as for the FCN; output scores (N, T, classes, H, W). The options are those of
-    `ConvLSTM`. The kept weights are named "network.…", the new ones "conv_lstm.…". BatchNorm keeps the FCN's statistics:
-    a batch of clips shows few people. Source: Wang et al. 2018, Fig. 1.
+    `ConvLSTM`. The kept weights are named "network.…", the new ones "conv_lstm.…". BatchNorm keeps the FCN's
+    statistics: a batch of clips shows few people. Source: Wang et al. 2018, Fig. 1.
     """
 
     def __init__(self, network: FCNResNet50 | DilatedFCN, **options):

@@ -18,9 +18,9 @@ LAST_STAGE = 14  # MobileNetV2's first block at stride 32
 class DilatedFCN(nn.Module):
     """An ImageNet network at stride 16, its last stage dilated, whose 1×1 classifier is up-sampled bilinearly.
 
-    Input float32 (N, 3, H, W) in [−1, 1], sides divisible by 16; output logits (N, classes, H, W). With `pretrained` the
-    encoder starts from torchvision's ImageNet weights (UserError where they cannot be had). ResNet-50 is torchvision's,
-    with the stride on the 3×3 convolutions; `FCNResNet50` has the Keras network's geometry.
+    Input float32 (N, 3, H, W) in [−1, 1], sides divisible by 16; output logits (N, classes, H, W). With `pretrained`
+    the encoder starts from torchvision's ImageNet weights (UserError where they cannot be had). ResNet-50 is
+    torchvision's, with the stride on the 3×3 convolutions; `FCNResNet50` has the Keras network's geometry.
     Source: Wang et al. 2018, Table 1; Sandler et al., CVPR 2018.
 
     >>> import torch
@@ -29,9 +29,7 @@ class DilatedFCN(nn.Module):
     (torch.Size([1, 320, 4, 4]), torch.Size([1, 5, 64, 64]))
     """
 
-    def __init__(
-        self, encoder: Literal["mobilenet_v2", "resnet50"], *, classes: int, pretrained: bool = True
-    ) -> None:
+    def __init__(self, encoder: Literal["mobilenet_v2", "resnet50"], *, classes: int, pretrained: bool = True) -> None:
         super().__init__()
         network = torchvision.models.get_model(encoder, weights=None)
         if pretrained:

@@ -172,10 +172,10 @@ def _converted(config: Config, network: nn.Module, seed: int, context: Context) 
         made.append(convert(config, network.cpu()).to(context.device).eval())
         return made[-1] if config.gamma else made[-1].conv_lstm
 
-    fit = _fit_all if config.gamma else _fit_layer
-    _, fitted = fitted_once(
-        "wang2018", layer_spec(config) | {"seed": seed}, learning, lambda _: fit(made[-1], config, seed, context), context
-    )
+    def fit(_: nn.Module) -> Fitted:
+        return (_fit_all if config.gamma else _fit_layer)(made[-1], config, seed, context)
+
+    _, fitted = fitted_once("wang2018", layer_spec(config) | {"seed": seed}, learning, fit, context)
     return made[-1].eval(), fitted
 
 
@@ -301,7 +301,10 @@ def finder(model: nn.Module, config: Config) -> Find:
 
 @torch.no_grad()
 def _scores(model: nn.Module, clip: np.ndarray, config: Config) -> Tensor:
-    """Scores, or smoothed probabilities, (T, classes, size, size) of a clip's frames uint8 (T, H, W, 3), or of their features (T, C, h, w)."""
+    """Scores, or smoothed probabilities, (T, classes, size, size).
+
+    clip: frames uint8 (T, H, W, 3), or the features (T, C, h, w) that frozen layers made of them.
+    """
     if not isinstance(model, ConvLSTMFCN):
         scores = torch.cat([
             model(prepare({"images": _on(model, some)})["images"]) for some in _tensor(clip).split(BATCH)
@@ -491,10 +494,8 @@ def _look_inside(
                             for part, share in zip(config.classes, of_classes, strict=True)}  # fmt: skip
 
 
-def _examples(
-    found: np.ndarray, test: ClipSet, shown: list[int], config: Config, find: Find
-) -> dict[str, np.ndarray]:
-    """The last frame of a few clips that may be printed, at the networks' size: its mask, and what figures need more."""
+def _examples(found: np.ndarray, test: ClipSet, shown: list[int], config: Config, find: Find) -> dict[str, np.ndarray]:
+    """The last frame of a few clips that may be printed, at the networks' size: masks, and what figures need."""
     size = config.source.size
     arrays = {"example_predictions": np.stack([resize_labels(found[i, -1], size) for i in shown])}
     if config.stage == "mean mask":

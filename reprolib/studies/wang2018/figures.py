@@ -48,7 +48,8 @@ def drawn(results: Results, parameters: StudyParameters) -> dict[str, Figure]:
     systems = tuple(FIGURE_6.values())
     # figure → its rows, and the array of the first of them without which it cannot be drawn
     wanted: dict[str, tuple[Sequence[str], str, Callable[[], Figure]]] = {
-        "figure 2": ((r.MEAN_MASK, r.COMBINED), "example_images", lambda: _pipeline(kept[r.MEAN_MASK], kept[r.COMBINED])),
+        "figure 2": ((r.MEAN_MASK, r.COMBINED), "example_images",
+                     lambda: _pipeline(kept[r.MEAN_MASK], kept[r.COMBINED])),
         "figure 3": ((annotated,), "example_images", lambda: _annotations(kept[annotated])),
         "figure 4": (near, "example_images", lambda: _crops(kept)),
         "figure 5": ((r.MEAN_MASK, *systems), "example_images", lambda: _masks(kept)),

@@ -124,7 +124,8 @@ TABLES = (
         "Primary model + segmentation loss": (PRIMARY, ""),
         "Primary model + two additional models + segmentation loss": (COMBINED, ""),
     }),
-    Table("extra A", "Extra A. Baselines on stills with hand-set landmarks: HELEN for training, AFW as the test", PRINTED),
+    Table("extra A", "Extra A. Baselines on stills with hand-set landmarks: HELEN for training, AFW for the test",
+          PRINTED),
     Table("extra B", "Extra B. Start, bound and input of the ConvLSTM; gates and candidates without a gradient", INSIDE,
           {grid_row(loss, layer): (grid_row(loss, layer), "") for loss in GRID_LOSSES for layer in LAYERS}),
     Table("extra C", "Extra C. The same networks without time, without memory, without a new layer, without ConvLSTMs",
@@ -168,7 +169,7 @@ SOURCES: dict[str, dict[str, Source]] = {
         "landmarks300w": Source(dataset="landmarks300w", frame=256, size=320, clips=0),
     },
 }  # fmt: skip
-SEEDS = {"smoke": (2, 1, 1), "cpu": (5, 3, 1), "gpu": (3, 3, 1)}  # of rows of the loss comparison, of others, of the grid
+SEEDS = {"smoke": (2, 1, 1), "cpu": (5, 3, 1), "gpu": (3, 3, 1)}  # of the loss comparison, of others, of the grid
 ENCODER = {"smoke": "mobilenet_v2", "cpu": "mobilenet_v2", "gpu": "resnet50"}
 
 
@@ -181,7 +182,7 @@ FCN_TRAINING = {
     "smoke": _training(1, 1, 8, 1e-3, 1e-4), "cpu": _training(20, 4, 8, 1e-3, 1e-5),
     "gpu": _training(24, 5, 16, 1e-3, 1e-5),
 }  # fmt: skip
-STILLS_TRAINING = FCN_TRAINING | {"cpu": _training(12, 3, 8, 1e-3, 1e-5)}
+STILLS_TRAINING = FCN_TRAINING | {"cpu": _training(10, 3, 8, 1e-3, 1e-5)}
 FROZEN_TRAINING = {  # on cached features
     "smoke": _training(1, 1, 10, 1e-3, 1e-4), "cpu": _training(100, 12, 40, 1e-4, 1e-6),
     "gpu": _training(60, 10, 80, 1e-4, 1e-6),
@@ -225,7 +226,8 @@ def rows(parameters: StudyParameters) -> list[Row]:
 
     def frozen(name: str, loss: Loss, layer: str = CHOSEN, tuned_as: str = "", **more: Any) -> Config:
         training = rate(FROZEN_TRAINING[profile], tuned_as or name)
-        return replace(fcn, stage="conv_lstm", layer=LAYERS[layer], loss=loss, baseline=baseline, training=training, **more)
+        made_from = {"baseline": baseline, "training": training}
+        return replace(fcn, stage="conv_lstm", layer=LAYERS[layer], loss=loss, **made_from, **more)
 
     def whole(gamma: float, region: Region = "face") -> Config:
         config = frozen(PRIMARY, "linear", gamma=gamma, region=region)
@@ -250,7 +252,8 @@ def rows(parameters: StudyParameters) -> list[Row]:
     made += [
         Row(SMOOTHED, replace(fcn, smoothed=True), many, ("table 2", "table 9")),
         Row(UNET, unet, few, ("table 2", "extra E")),
-        Row(RMSPROP, _with_rmsprop(frozen(RMSPROP, "cross-entropy", tuned_as=CROSS_ENTROPY)), few, ("table 3", "table 4")),
+        Row(RMSPROP, _with_rmsprop(frozen(RMSPROP, "cross-entropy", tuned_as=CROSS_ENTROPY)), few,
+            ("table 3", "table 4")),
         Row(HINGE, frozen(HINGE, "hinge"), many, ("table 5", "extra D")),
         Row(DICE, frozen(DICE, "dice"), many, ("table 5",)),
         Row(LINEAR_MARGIN, frozen(LINEAR_MARGIN, "linear-margin"), few, ("table 5",)),
@@ -282,24 +285,28 @@ def _controls(fcn: Config, combined: Config, frozen: Any, whole: Any, few: int) 
 
 
 def _open_questions(frozen: Any, one: int) -> list[Row]:
-    """Eq. 8 and 9 of scores and of probabilities, in a layer that bounds its scores, and Eq. 1's peepholes (extra D)."""
-    peepholes = frozen(PEEPHOLES, "linear", tuned_as=LINEAR)
+    """Eq. 8 and 9 of scores and of probabilities, in a layer that bounds its scores; Eq. 1's peepholes (extra D)."""
+    plain = frozen(PEEPHOLES, "linear", tuned_as=LINEAR)
+    peepholes = replace(plain, layer=replace(plain.layer, peepholes=True))
     bounded = [
         Row(name, frozen(name, loss, BOUNDED, tuned_as=like), one, ("extra D",))
         for name, loss, like in ((HINGE_BOUNDED, "hinge", HINGE), (HINGE_SCORES, "hinge-scores", HINGE),
                                  (LINEAR_SCORES, "linear-scores", LINEAR))
     ]  # fmt: skip
-    return [*bounded, Row(PEEPHOLES, replace(peepholes, layer=replace(peepholes.layer, peepholes=True)), one, ("extra D",))]
+    return [*bounded, Row(PEEPHOLES, peepholes, one, ("extra D",))]
 
 
 def _grid(frozen: Any, few: int, one: int) -> list[Row]:
     """Extra B: start × activation × input scale, under two losses; Keras's own layer with more seeds."""
-    return [
-        Row(grid_row(loss, layer),
-            frozen(grid_row(loss, layer), loss, layer, tuned_as=grid_row(loss, KERAS if "keras" in layer else CHOSEN)),
-            few if layer == KERAS else one, ("extra B", *(("extra D",) if (loss, layer) == ("linear", BOUNDED) else ())))
-        for loss in GRID_LOSSES for layer in LAYERS if layer != CHOSEN
-    ]  # fmt: skip
+    made = []
+    for loss, layer in product(GRID_LOSSES, LAYERS):
+        if layer == CHOSEN:
+            continue
+        like = KERAS if LAYERS[layer].start == "keras" else CHOSEN
+        config = frozen(grid_row(loss, layer), loss, layer, tuned_as=grid_row(loss, like))
+        places = ("extra B", "extra D") if (loss, layer) == ("linear", BOUNDED) else ("extra B",)
+        made.append(Row(grid_row(loss, layer), config, few if layer == KERAS else one, places))
+    return made
 
 
 def _stills(parameters: StudyParameters, common: Config, learning: dict[str, Any], few: int) -> list[Row]:
