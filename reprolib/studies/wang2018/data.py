@@ -56,8 +56,8 @@ def _sets(source: Source, data_root: Path | None) -> Sets:
         return Sets(*split_by_subject(clips, parts=SHARES, seed=SEED))
     if source.dataset == "landmarks300w":
         helen, afw = (landmarks300w.load(data_root, part, size=source.frame) for part in landmarks300w.PARTS)
-        parts = split_people(helen.subjects, parts=STILLS_SHARES, seed=SEED, called="photos")
-        return Sets(*(helen.subset(indices) for indices in parts), afw)
+        train, validation = split_people(helen.subjects, parts=STILLS_SHARES, seed=SEED, called="photos")
+        return Sets(helen.subset(train), helen.subset(validation), afw)
     if source.dataset == "300vw":
         clips = three_hundred_vw.load(data_root, size=source.frame, frames=source.frames, count=source.clips)
         return Sets(*split_by_subject(clips, parts=SHARES, seed=SEED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -249,11 +250,11 @@ def rows(parameters: StudyParameters) -> list[Row]:
     ]  # fmt: skip
     if headline_only:
         return made
+    rmsprop = replace(rate(FROZEN_TRAINING[profile], CROSS_ENTROPY), optimiser="RMSprop")
     made += [
         Row(SMOOTHED, replace(fcn, smoothed=True), many, ("table 2", "table 9")),
         Row(UNET, unet, few, ("table 2", "extra E")),
-        Row(RMSPROP, _with_rmsprop(frozen(RMSPROP, "cross-entropy", tuned_as=CROSS_ENTROPY)), few,
-            ("table 3", "table 4")),
+        Row(RMSPROP, replace(frozen(RMSPROP, "cross-entropy"), training=rmsprop), few, ("table 3", "table 4")),
         Row(HINGE, frozen(HINGE, "hinge"), many, ("table 5", "extra D")),
         Row(DICE, frozen(DICE, "dice"), many, ("table 5",)),
         Row(LINEAR_MARGIN, frozen(LINEAR_MARGIN, "linear-margin"), few, ("table 5",)),
@@ -266,28 +267,29 @@ def rows(parameters: StudyParameters) -> list[Row]:
             Row(zoomed(region, None), replace(fcn, region=region), few, (table, "figure 4")),
             Row(zoomed(region, ZOOM_GAMMA), whole(ZOOM_GAMMA, region), few, (table,)),
         ]
-    made += _controls(fcn, combined, frozen, whole, few) + _open_questions(frozen, one) + _grid(frozen, few, one)
-    return made + _stills(parameters, common, learning, few)
+    plain_zoom = replace(fcn, stage="system", parts=replace(looking_closer, conv_lstm=None, gamma=0.0))
+    made += _controls(frozen, whole(PRIMARY_GAMMA), plain_zoom, few) + _open_questions(frozen, one)
+    return made + _grid(frozen, few, one) + _stills(parameters, common, learning, few)
 
 
-def _controls(fcn: Config, combined: Config, frozen: Any, whole: Any, few: int) -> list[Row]:
+def _controls(frozen: Callable[..., Config], primary_config: Config, plain_zoom: Config, few: int) -> list[Row]:
     """The same networks with one ingredient less (extra C)."""
-    plain = replace(combined.parts, conv_lstm=None, gamma=0.0)
-    zoom = replace(fcn, stage="system", parts=plain)
+    alone = replace(LAYERS[CHOSEN], memory=False)
+    classifier: dict[str, Any] = {"stage": "classifier", "layer": None}
     return [
-        Row(PRIMARY_STILL, replace(whole(PRIMARY_GAMMA), still=True), few, ("extra C",)),
+        Row(PRIMARY_STILL, replace(primary_config, still=True), few, ("extra C",)),
         Row(LINEAR_STILL, frozen(LINEAR_STILL, "linear", tuned_as=LINEAR, still=True), few, ("extra C",)),
-        Row(LINEAR_ALONE, _alone(frozen(LINEAR_ALONE, "linear", tuned_as=LINEAR)), few, ("extra C",)),
-        Row(LINEAR_CLASSIFIER, _classifier(frozen(LINEAR_CLASSIFIER, "linear")), few, ("extra C",)),
-        Row(CE_CLASSIFIER, _classifier(frozen(CE_CLASSIFIER, "cross-entropy")), few, ("extra C",)),
-        Row(FCN_ZOOM, zoom, few, ("extra C",)),
+        Row(LINEAR_ALONE, replace(frozen(LINEAR_ALONE, "linear", tuned_as=LINEAR), layer=alone), few, ("extra C",)),
+        Row(LINEAR_CLASSIFIER, replace(frozen(LINEAR_CLASSIFIER, "linear"), **classifier), few, ("extra C",)),
+        Row(CE_CLASSIFIER, replace(frozen(CE_CLASSIFIER, "cross-entropy"), **classifier), few, ("extra C",)),
+        Row(FCN_ZOOM, plain_zoom, few, ("extra C",)),
     ]
 
 
-def _open_questions(frozen: Any, one: int) -> list[Row]:
+def _open_questions(frozen: Callable[..., Config], one: int) -> list[Row]:
     """Eq. 8 and 9 of scores and of probabilities, in a layer that bounds its scores; Eq. 1's peepholes (extra D)."""
-    plain = frozen(PEEPHOLES, "linear", tuned_as=LINEAR)
-    peepholes = replace(plain, layer=replace(plain.layer, peepholes=True))
+    with_peepholes = replace(LAYERS[CHOSEN], peepholes=True)
+    peepholes = replace(frozen(PEEPHOLES, "linear", tuned_as=LINEAR), layer=with_peepholes)
     bounded = [
         Row(name, frozen(name, loss, BOUNDED, tuned_as=like), one, ("extra D",))
         for name, loss, like in ((HINGE_BOUNDED, "hinge", HINGE), (HINGE_SCORES, "hinge-scores", HINGE),
@@ -296,7 +298,7 @@ def _open_questions(frozen: Any, one: int) -> list[Row]:
     return [*bounded, Row(PEEPHOLES, peepholes, one, ("extra D",))]
 
 
-def _grid(frozen: Any, few: int, one: int) -> list[Row]:
+def _grid(frozen: Callable[..., Config], few: int, one: int) -> list[Row]:
     """Extra B: start × activation × input scale, under two losses; Keras's own layer with more seeds."""
     made = []
     for loss, layer in product(GRID_LOSSES, LAYERS):
@@ -324,18 +326,6 @@ def _stills(parameters: StudyParameters, common: Config, learning: dict[str, Any
         Row(STILLS_FCN, fcn, few, ("extra A",)),
         Row(STILLS_UNET, unet, 1, ("extra A",)),
     ]
-
-
-def _with_rmsprop(config: Config) -> Config:
-    return replace(config, training=replace(config.training, optimiser="RMSprop"))
-
-
-def _alone(config: Config) -> Config:
-    return replace(config, layer=replace(config.layer, memory=False))
-
-
-def _classifier(config: Config) -> Config:
-    return replace(config, stage="classifier", layer=None)
 
 
 def rate(training: Training, tuned_as: str) -> Training:
