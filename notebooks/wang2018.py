@@ -235,7 +235,7 @@ shown.questions()
 # |---|---|---|---|
 # | D1 | 300VW, 757 clips of a second | needs a registration | its loader is here; public: presenters, GRID, and photos |
 # | D2 | FCN-ResNet50 from ImageNet | Keras: strides on the first 1 × 1 convolutions | `cpu`: MobileNetV2 from ImageNet at the same stride of 16, last stage dilated; `gpu`: torchvision's ResNet-50, strides on the 3 × 3; the Keras geometry is checked layer by layer |
-# | D3 | 320 × 320 pixels | – | `cpu`: 224 × 224 for video, 320 × 320 for stills; `gpu`: as the paper |
+# | D3 | 320 × 320 pixels | – | `cpu`: 224 × 224 for video, 320 × 320 for stills (the U-Net, at stride 2, 224); `gpu`: as the paper |
 # | D4 | 80 and 60 epochs, linear decay | zero at its end, which cannot show convergence | plateau and early stopping |
 # | D5 | batches of 2 clips; BatchNorm not mentioned | – | larger batches of clips; BatchNorm keeps the FCN's statistics when clips are trained on |
 # | D6 | Eq. 1 has peepholes, one weight per cell, and σ | Keras's ConvLSTM2D has none, and a hard sigmoid | as Keras; a row of Extra D has one peephole weight per channel |
