@@ -397,12 +397,6 @@ def test_frames_of_presenters_and_of_300vw_are_never_kept_for_figures():
     assert data.shown_clips(clip_set(("speaker-01", "114"))) == []
 
 
-def test_joined_sets_hold_the_clips_of_both():
-    both = data.joined(clip_set(("speaker-01", "speaker-02")), clip_set(("grid-s1",)))
-    assert both.subjects == ("speaker-01", "speaker-02", "grid-s1")
-    assert both.images[:, 0, 0, 0, 0].tolist() == [0, 1, 0] and len(both.categories) == 3
-
-
 @pytest.mark.parametrize("data_root", [None, Path("/no/such/folder")])
 @pytest.mark.parametrize("name", [r.FCN, r.STILLS_FCN])
 def test_real_data_without_their_folder_are_refused_before_training(name, data_root):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reprolib.datasets import landmarks300w, synthetic_clips, talking_clips, three_hundred_vw
-from reprolib.datasets.clips import ClipSet, split_by_subject
+from reprolib.datasets.clips import ClipSet, joined, split_by_subject
 from reprolib.datasets.kept import content, kept
 from reprolib.datasets.landmark_masks import CLASSES, EYES, INNER_MOUTH, OUTER_MOUTH
 from reprolib.datasets.people import split_people
@@ -82,16 +82,6 @@ def _degraded(corpus: talking_clips.Corpus, count: int, source: Source) -> ClipS
     texts = {name: tuple(map(str, found[name])) for name in ("names", "subjects")}
     categories = tuple(int(number) for number in found["categories"])
     return ClipSet(**{**found, **texts, "categories": categories}, classes=CLASSES)
-
-
-def joined(one: ClipSet, other: ClipSet) -> ClipSet:
-    """The clips of both sets, which have equal sizes."""
-    both = {
-        name: np.concatenate([value, getattr(other, name)]) if isinstance(value, np.ndarray)
-        else value + getattr(other, name)
-        for name, value in vars(one).items() if name != "classes"
-    }  # fmt: skip
-    return replace(one, **both)
 
 
 def _required(data_root: Path | None) -> Path:
