@@ -17,7 +17,7 @@
 #   reasoning {cite:p}`yang2023`, interlinked networks for face parsing {cite:p}`yin2020`, face masks in
 #   video {cite:p}`wang2018`, graph networks for lip reading {cite:p}`sheng2021`.
 # - **A second round has begun**: fewer rows, trained until they converge, on real data, judged by one stricter rule. The
-#   first three papers are built for it and are being run; the last two still show the first round.
+#   first four papers are built for it and are being run; the last one still shows the first round.
 # - **One page per paper.** It begins with what we found. Then come the idea, the evidence, how far it goes, and what
 #   differs from the paper and its released code. Every number of ours is beside the published one.
 # - **Real faces first**: LFW Part Labels, CelebAMask-HQ, and other sets that anyone can get. Rendered faces,

@@ -18,14 +18,14 @@ from reprolib.trial import Outcome
 class OneTable:
     """A study of one table whose only trial is recorded on synthetic data."""
 
-    ID = "wang2018"
+    ID = "sheng2021"
 
     def __init__(self, facts):
         self._facts = facts
-        self.real = studies.load("wang2018")
+        self.real = studies.load("sheng2021")
 
     def trials(self, parameters):
-        return {"table 2": self.real.trials(parameters)["table 2"][:1], "table 1": []}
+        return {"table 2": self.real.trials(parameters)["table 3"][:1], "table 1": []}
 
     def tables(self, parameters, store):
         one = pd.DataFrame({"mIoU": [1.0]}, index=["Baseline"])
@@ -44,7 +44,7 @@ def shown(tmp_path, monkeypatch):
     html = []
     monkeypatch.setattr(page, "display", lambda thing: html.append(thing.data))
     store = RunStore(tmp_path)
-    facts = [fact("wang2018", "layers", "5", 5), fact("wang2018", "parameters", "7", 8)]
+    facts = [fact("sheng2021", "layers", "5", 5), fact("sheng2021", "parameters", "7", 8)]
     study = OneTable(facts)
     parameters = study.real.Parameters(seeds=1)
     [trial] = study.trials(parameters)["table 2"]
@@ -64,7 +64,7 @@ def test_a_table_says_what_stands_behind_it_and_is_saved(shown):
     made, html = shown
     made.table("table 2", "Table II.")
     assert "Table II. Data: synthetic; profile: smoke; seeds: 1; device: a CPU; made from 1 record" in html[0]
-    saved = made.store.root / "tables" / "wang2018-table-2-synthetic-smoke.csv"
+    saved = made.store.root / "tables" / "sheng2021-table-2-synthetic-smoke.csv"
     assert pd.read_csv(saved, index_col=0).loc["Baseline", "mIoU"] == 1.0
 
 
@@ -74,7 +74,7 @@ def test_a_table_that_needs_no_trial_is_shown_once_and_never_called_not_done(sho
     made.table("table 1", "Table I.")
     assert len(html) == 1
     assert "Not done" not in html[0]
-    assert (made.store.root / "tables" / "wang2018-table-1.csv").is_file()
+    assert (made.store.root / "tables" / "sheng2021-table-1.csv").is_file()
 
 
 def test_answers_are_given_for_each_source_that_has_them(shown):
