@@ -369,7 +369,8 @@ def _with_more_views(found: Examples, sizes: Sizes, key: tuple | None) -> Exampl
         return optical_flow(np.asarray(found.views["crops"]()))
 
     def masks() -> np.ndarray:
-        return lip_masks(*(np.asarray(found.views[name]()) for name in ("frames", "landmarks", "lengths")), sizes.crop)
+        frames, points, lengths = (np.asarray(found.views[name]()) for name in ("frames", "landmarks", "lengths"))
+        return lip_masks(frames, points, lengths, sizes.crop)
 
     def once(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         return make() if key is None else kept("sheng2021", (*key, name), lambda: {name: make()})[name]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 from matplotlib.patches import Rectangle
 
 from reprolib import figures
@@ -60,9 +61,10 @@ def _matrix(ax: Axes, matrix: np.ndarray, title: str, *, largest: float | None =
         matrix, cmap=SIGNED if signed else POSITIVE, vmin=-largest if signed else 0, vmax=largest,
         interpolation="nearest",
     )  # fmt: skip
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
+    ticks = ScalarFormatter()
+    ticks.set_powerlimits((-2, 2))
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03, format=ticks)
     bar.ax.tick_params(labelsize=6)
-    bar.formatter.set_powerlimits((-2, 2))
     bar.ax.yaxis.get_offset_text().set_fontsize(6)
     ax.set_title(title, fontsize=9)
     ax.grid(False)
