@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import ScalarFormatter
 
 from reprolib import figures
 from reprolib.datasets import facesynth
