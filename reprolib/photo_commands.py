@@ -148,6 +148,17 @@ def synth(
         print(path)
 
 
+@app.command()
+def export(
+    network: Annotated[str, typer.Argument(help="features (brows to lips) or regions (skin, hair, neck, …).")],
+    file: Annotated[Path, typer.Argument(help="The file to write, such as features.onnx.")],
+) -> None:
+    """Write one of the two networks behind lips, parse and masks as an ONNX file (extra `onnx`)."""
+    from reprolib import onnx_export
+
+    print(onnx_export.export(network, file))
+
+
 def _label(tool, images, out, load_network, checkpoint, workers, **options) -> None:
     from reprolib.errors import UserError
     from reprolib.photo_files import Options, label_files
