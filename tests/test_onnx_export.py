@@ -73,5 +73,5 @@ def test_a_missing_extra_is_named_with_its_remedy(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_written_is_said_before_the_export(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_export, "find_spec", lambda module: True)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="features.onnx cannot be written"):
+    with pytest.raises(UserError, match=r"features\.onnx cannot be written"):
         onnx_export.export("features", tmp_path / "file" / "features.onnx")
