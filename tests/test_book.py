@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import cv2
 import pytest
 
-from reprolib.losses.consensus import consensus_loss
+from reprolib.losses.dice import dice_loss
 from reprolib.notebooks import build_book, gate, pages, smoke_book
 from reprolib.paths import EXECUTED
 
@@ -85,7 +85,7 @@ def test_the_api_reference_shows_names_defaults_and_docstrings(published):
     text = "".join(page.text)
     assert {"reprolib.photos.label", "reprolib.losses.consensus.consensus_loss"} <= page.ids
     assert "alpha=10.0" in text
-    assert (consensus_loss.__doc__ or "").splitlines()[0] in text
+    assert (dice_loss.__doc__ or "").splitlines()[0] in text
 
 
 def test_no_page_shows_a_traceback(book):

@@ -53,7 +53,7 @@ def test_a_network_learns_rendered_mouths_from_a_folder_and_labels_another(tmp_p
     assert scores["iou"]["lip"] > scores["iou of the most frequent class"]["lip"] + 0.1
     members = json.loads((tmp_path / "run" / "split.json").read_text())
     assert {part: len(names) for part, names in members.items()} == scores["images"]
-    assert sorted(sum(members.values(), [])) == [f"mouth-0-{i:06d}" for i in range(48)]
+    assert sorted(name for names in members.values() for name in names) == [f"mouth-0-{i:06d}" for i in range(48)]
     # the network in the file is the one that was scored
     network = own_masks.load(tmp_path / "run" / "network.pt")
     found = [network.label(read_picture(mouths / f"{name}.png")) == 1 for name in members["test"]]
