@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from reprolib import metrics
 from reprolib.checkpoints import load_network, save_network
 from reprolib.datasets import folders
 from reprolib.datasets.augmentation import augment
+from reprolib.datasets.faces import FaceSet
+from reprolib.datasets.people import split_people
 from reprolib.datasets.pictures import IGNORED, read_labels, read_picture, resize_labels, resize_picture, same_size
 from reprolib.errors import UserError
 from reprolib.losses.lip_loss import ce_dice_loss, lip_loss
@@ -34,22 +37,9 @@ from reprolib.photo_files import PHOTOS, make_folder, write_bytes
 from reprolib.training import Batch, Schedule, make_fabric, predict, train
 
 PARTS = ("train", "validation", "test")
-SHARES = (0.7, 0.85)  # of the groups: where validation and test begin
+SHARES = (0.7, 0.15, 0.15)
 LEAST_GROUPS = 10
 PATIENCE = 10  # epochs
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """images: uint8 (N, 3, H, W) RGB. labels: uint8 (N, H, W), numbers into the classes, 255 = ignored. names: (N,)."""
-
-    images: Tensor
-    labels: Tensor
-    names: list[str]
-
-    def part(self, chosen: np.ndarray) -> Pairs:
-        """Those at the indices `chosen`."""
-        return Pairs(self.images[chosen], self.labels[chosen], [self.names[i] for i in chosen])
 
 
 @dataclass(frozen=True)
@@ -62,8 +52,7 @@ class OwnNetwork:
 
     def label(self, photo: np.ndarray) -> np.ndarray:
         """Labels uint8 (H, W) of a uint8 (H, W, 3) RGB photo."""
-        image = torch.from_numpy(resize_picture(photo, self.size)).permute(2, 0, 1)[None]
-        return resize_labels(predict(self.network, image, prepare=_prepare)[0], photo.shape[:2])
+        return resize_labels(_find(self.network, resize_picture(photo, self.size)[None])[0], photo.shape[:2])
 
 
 def fit(
@@ -85,8 +74,8 @@ def fit(
 ) -> dict:
     """Train on a folder of images and one of masks, score on images that training did not see; returns scores.json.
 
-    The mask of NAME.jpg is NAME.png or NAME_mask.png: class numbers, grey or a palette, 255 = ignored. `classes` is a
-    .json list of names by number or a text file with a name per line. network: "lips" (yang2023's) or "unet". encoder:
+    The mask of NAME.jpg is NAME.png or NAME_mask.png: class numbers, grey or a palette, 0 = background, 255 =
+    ignored. `classes` is a .json list of names by number or a text file with a name per line. network: "lips" (yang2023's) or "unet". encoder:
     one of `models.encoders.ENCODERS`, for "unet" of `models.pretrained.NAMES`; `pretrained` starts it from ImageNet.
     size: (height, width), divisible by 32, to which all are scaled. group: a regular expression; images in whose names
     it matches the same text (a person, a video) stay in one part.
@@ -98,16 +87,16 @@ def fit(
         raise UserError(f"the size should be multiples of {STRIDE}, but is {size[0]}×{size[1]}: choose another")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("the device cuda needs a GPU that torch can use, but there is none: use cpu")
-    pairs = read_pairs(Path(images), Path(masks), classes=len(names), size=size)
+    pairs = read_pairs(Path(images), Path(masks), classes=names, size=size)
     parts = split(pairs.names, group=group, seed=seed)
     make_folder(out)
-    learn, choose, test = (pairs.part(indices) for indices in parts)
+    learn, choose, test = (pairs.subset(indices) for indices in parts)
     torch.manual_seed(seed)
     arguments = {"network": network, "encoder": encoder, "classes": len(names)}
     model = build(**arguments, pretrained=pretrained)
 
-    def ious(found: np.ndarray, of: Pairs) -> np.ndarray:
-        return metrics.iou(metrics.confusion(found, of.labels.numpy(), len(names)).sum(0))
+    def ious(found: np.ndarray, of: FaceSet) -> np.ndarray:
+        return metrics.iou(metrics.confusion(found, of.labels, len(names)).sum(0))
 
     def loss(scores: Tensor, batch: Batch) -> Tensor:
         if scores.shape[1] == len(names):
@@ -118,20 +107,20 @@ def fit(
 
         def validate(trained: OneOutput) -> float:
             bar.update()
-            return float(np.nanmean(ious(predict(trained, choose.images, prepare=_prepare), choose)))
+            return float(np.nanmean(ious(_find(trained, choose.images), choose)))
 
         schedule = Schedule.plateau(
             epochs, batch_size, lr, final_lr=lr / 100, drop_after=3, patience=PATIENCE, optimiser=torch.optim.AdamW
         )
-        data = {"images": learn.images, "labels": learn.labels}
+        data = {"images": _channels_first(learn.images), "labels": torch.from_numpy(learn.labels)}
         fitted = train(
             model, data, loss, schedule=schedule, fabric=make_fabric(device), seed=seed, prepare=_prepare,
             augment=augment, validate=validate,
         )  # fmt: skip
-    counts = np.stack([(learn.labels == k).sum(0).numpy() for k in range(len(names))])
+    counts = np.stack([(learn.labels == k).sum(0) for k in range(len(names))])
     frequent = np.broadcast_to(counts.argmax(0).astype(np.uint8), test.labels.shape)
     scores = {
-        "iou": _named(names, ious(predict(model, test.images, prepare=_prepare), test)),
+        "iou": _named(names, ious(_find(model, test.images), test)),
         "iou of the most frequent class": _named(names, ious(frequent, test)),
         "images": {part: len(indices) for part, indices in zip(PARTS, parts, strict=True)},
         "best epoch": fitted.stopped.best_epoch,
@@ -154,17 +143,18 @@ def load(path: Path | str) -> OwnNetwork:
 
 def build(*, network: str, encoder: str, classes: int, pretrained: bool = False) -> OneOutput:
     """The network "lips" or "unet" before training; UserError for another network or encoder."""
-    if network == "lips":
-        lips = LipNetwork(classes=classes, encoder=encoder)
-        if pretrained:
-            load_imagenet(lips.encoder, encoder)
-        return OneOutput(lips, imagenet=True)
-    if network != "unet" or encoder not in imagenet.NAMES:
+    if network not in ("lips", "unet"):
+        raise UserError(f"expected the network lips or unet, found {network!r}; choose one of them")
+    if (pretrained or network == "unet") and encoder not in imagenet.NAMES:
         raise UserError(
-            f"expected the network lips or unet, the latter with an encoder out of {', '.join(imagenet.NAMES)}, found "
-            f"{network!r} with {encoder!r}; choose one of them"
+            f"expected an encoder out of {', '.join(imagenet.NAMES)}, found {encoder!r}; choose one of them"
         )
-    return OneOutput(imagenet.unet(encoder, classes, pretrained=pretrained), imagenet=True)
+    if network == "unet":
+        return OneOutput(imagenet.unet(encoder, classes, pretrained=pretrained), imagenet=True)
+    lips = LipNetwork(classes=classes, encoder=encoder)
+    if pretrained:
+        load_imagenet(lips.encoder, encoder)
+    return OneOutput(lips, imagenet=True)
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -178,7 +168,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def read_pairs(images: Path, masks: Path, *, classes: int, size: tuple[int, int]) -> Pairs:
+def read_pairs(images: Path, masks: Path, *, classes: tuple[str, ...], size: tuple[int, int]) -> FaceSet:
     """Every image that has a mask, scaled to `size`; a few damaged pairs are left out with a warning.
 
     UserError without pairs, and if more than a few are damaged, of two sizes, or hold numbers beyond the classes.
@@ -194,29 +184,28 @@ def read_pairs(images: Path, masks: Path, *, classes: int, size: tuple[int, int]
         with skipped.item():
             image, labels = read_picture(path), read_labels(labelled[path.stem])
             same_size(image.shape[1::-1], labels.shape[::-1], labelled[path.stem])
-            if (highest := int(labels[labels != IGNORED].max(initial=0))) >= classes:
+            if (highest := int(labels[labels != IGNORED].max(initial=0))) >= len(classes):
                 raise UserError(
-                    f"{labelled[path.stem]} should hold class numbers below {classes}, but holds {highest}: "
+                    f"{labelled[path.stem]} should hold class numbers below {len(classes)}, but holds {highest}: "
                     "name all classes, or convert the mask"
                 )
             kept.append((resize_picture(image, size), resize_labels(labels, size), path.stem))
     skipped.warn()
     pixels, numbers, names = zip(*kept, strict=True)
-    return Pairs(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(numbers)), [*names])
+    return FaceSet(np.stack(pixels), np.stack(numbers), classes, names)
 
 
-def split(names: list[str], *, group: str, seed: int) -> list[np.ndarray]:
+def split(names: Sequence[str], *, group: str, seed: int) -> list[np.ndarray]:
     """Indices for training, validation and test, about 70, 15 and 15 % of the groups; UserError for fewer than ten."""
     try:
-        matches = [re.search(group, name) if group else None for name in names]
+        matches = [re.search(group, name) for name in names]
     except re.error as error:
         raise UserError(f"the group {group!r} should be a regular expression, but is not ({error})") from error
-    groups = np.array([match.group() if match else name for match, name in zip(matches, names, strict=True)])
-    found = np.random.default_rng(seed).permutation(np.unique(groups))
-    if len(found) < LEAST_GROUPS:
-        raise UserError(f"training needs {LEAST_GROUPS} groups of images or more, but has {len(found)}: add images")
-    ends = [int(share * len(found)) for share in SHARES]
-    return [np.flatnonzero(np.isin(groups, part)) for part in np.split(found, ends)]
+    # without a group, and where it matches nothing, each image is its own
+    groups = [match.group() if match and match.group() else name for match, name in zip(matches, names, strict=True)]
+    if (found := len(set(groups))) < LEAST_GROUPS:
+        raise UserError(f"training needs {LEAST_GROUPS} groups of images or more, but has {found}: add images")
+    return split_people(groups, parts=SHARES, seed=seed, called="groups")
 
 
 def _is_mask(path: Path, images: Path) -> bool:
@@ -229,6 +218,15 @@ def _named(names: tuple[str, ...], ious: np.ndarray) -> dict[str, float | None]:
         name: round(float(value), 4) if np.isfinite(value) else None for name, value in zip(names, ious, strict=True)
     }
     return values | {"mean": round(float(np.nanmean(ious)), 4)}
+
+
+def _channels_first(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+
+
+def _find(network: OneOutput, images: np.ndarray) -> np.ndarray:
+    """Labels uint8 (N, H, W) of images uint8 (N, H, W, 3)."""
+    return predict(network, _channels_first(images), prepare=_prepare)
 
 
 def _prepare(batch: Batch) -> dict[str, Tensor]:
