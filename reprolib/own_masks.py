@@ -74,11 +74,11 @@ def fit(
 ) -> dict:
     """Train on a folder of images and one of masks, score on images that training did not see; returns scores.json.
 
-    The mask of NAME.jpg is NAME.png or NAME_mask.png: class numbers, grey or a palette, 0 = background, 255 =
-    ignored. `classes` is a .json list of names by number or a text file with a name per line. network: "lips" (yang2023's) or "unet". encoder:
-    one of `models.encoders.ENCODERS`, for "unet" of `models.pretrained.NAMES`; `pretrained` starts it from ImageNet.
-    size: (height, width), divisible by 32, to which all are scaled. group: a regular expression; images in whose names
-    it matches the same text (a person, a video) stay in one part.
+    The mask of NAME.jpg is NAME.png or NAME_mask.png: class numbers, grey or a palette, 0 = background, 255 = ignored.
+    classes: a .json list of names by number, or a text file with a name per line. network: "lips" (yang2023's) or
+    "unet". encoder: one of `models.pretrained.NAMES`; `pretrained` starts it from ImageNet. size: (height, width),
+    divisible by 32, to which all are scaled. group: a regular expression; images in whose names it matches the same
+    text (a person, a video) stay in one part.
     Writes to the folder `out`: network.pt, scores.json (IoU of each class on the test part, beside that of the most
     frequent class of each pixel) and split.json. UserError for inputs that cannot be used.
     """
