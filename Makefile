@@ -28,7 +28,7 @@ book: $(READY)  ## the published book, from the committed pages: _build/html/ind
 	$(PY) -m reprolib book
 
 lock: $(READY)  ## exact versions of everything, after a change in pyproject.toml
-	$(UV) pip compile pyproject.toml --extra landmarks --extra cluster --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -o requirements.lock
+	$(UV) pip compile pyproject.toml --extra landmarks --extra cluster --extra onnx --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -o requirements.lock
 
 clean:  ## what can be made again; trial records and published pages stay
 	rm -rf _build results/smoke .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis

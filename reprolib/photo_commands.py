@@ -1,4 +1,4 @@
-"""The commands for a user's own photos and videos: lips, parse, masks, mouths, synth and export."""
+"""The commands for a user's own photos and videos: lips, parse, masks, mouths, synth, train and export."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -146,6 +146,45 @@ def synth(
 
     for path in renderer.write(kind, count=count, size=size, seed=seed, out=out, workers=workers):
         print(path)
+
+
+@app.command()
+def train(
+    images: Annotated[Path, typer.Argument(help="The folder with the images.")],
+    masks: Annotated[Path, typer.Argument(help="The folder with NAME.png or NAME_mask.png, class numbers.")],
+    classes: Annotated[Path, typer.Option(help="The names of the classes by number: classes.json or a line each.")],
+    out: Annotated[Path, typer.Option(help="The folder for network.pt, scores.json and split.json.")],
+    network: Annotated[Literal["lips", "unet"], typer.Option(help="yang2023's network or a plain U-Net.")] = "lips",
+    encoder: Annotated[str, typer.Option(help="mobilenet_v2, resnet18 or resnet34.")] = "mobilenet_v2",
+    pretrained: Annotated[bool, typer.Option(help="Start from ImageNet.")] = True,
+    height: Annotated[int, typer.Option(help="Pixels to which images are scaled, a multiple of 32.")] = 64,
+    width: Annotated[int, typer.Option(help="The same.")] = 128,
+    group: Annotated[str, typer.Option(help="A pattern of names, such as '^[^_]+': one person's images.")] = "",
+    epochs: Annotated[int, typer.Option(min=1, help="At most; training stops when it no longer improves.")] = 60,
+    lr: Annotated[float, typer.Option(help="The learning rate.")] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split, the start and the order.")] = 0,
+    device: Device = "cpu",
+) -> None:
+    """Train a network on your own images and masks, and score it on a part that training did not see."""
+    import json
+
+    from reprolib import own_masks
+
+    size = (height, width)
+    options = dict(network=network, encoder=encoder, pretrained=pretrained, size=size, group=group)
+    options |= dict(epochs=epochs, lr=lr, seed=seed, device=device)
+    print(json.dumps(own_masks.fit(images, masks, classes=classes, out=out, **options), indent=1))
+
+
+@app.command()
+def export(
+    network: Annotated[str, typer.Argument(help="features (brows to lips) or regions (skin, hair, neck, …).")],
+    file: Annotated[Path, typer.Argument(help="The file to write, such as features.onnx.")],
+) -> None:
+    """Write one of the two networks behind lips, parse and masks as an ONNX file (extra `onnx`)."""
+    from reprolib import onnx_export
+
+    print(onnx_export.export(network, file))
 
 
 def _label(tool, images, out, load_network, checkpoint, workers, **options) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import cv2
 import pytest
 
+from reprolib.losses.dice import dice_loss
 from reprolib.notebooks import build_book, gate, pages, smoke_book
 from reprolib.paths import EXECUTED
 
@@ -75,8 +76,16 @@ def test_a_committed_page_is_whole_and_up_to_date(name):
 
 def test_the_book_has_its_pages(book):
     documents = {str(file.relative_to(book)) for file in html_files(book)}
-    assert documents >= {"index.html", "methods.html", "reproduce.html", "references.html"}
+    assert documents >= {"index.html", "methods.html", "reproduce.html", "api.html", "references.html"}
     assert documents >= {f"executed/{name}.html" for name in pages()}
+
+
+def test_the_api_reference_shows_names_defaults_and_docstrings(published):
+    page = Page(published / "api.html")
+    text = "".join(page.text)
+    assert {"reprolib.photos.label", "reprolib.losses.consensus.consensus_loss"} <= page.ids
+    assert "alpha=10.0" in text
+    assert (dice_loss.__doc__ or "").splitlines()[0] in text
 
 
 def test_no_page_shows_a_traceback(book):
