@@ -121,9 +121,7 @@ def verdict_matrix(claims: Claims) -> str:
 
     Columns are the claims in registered order; a folded list beneath says which is which.
     """
-    primary = {
-        study: [claim for claim in of_study if claim["primary"]] for study, of_study in by_study(claims).items()
-    }
+    primary = {study: [claim for claim in of_study if claim["primary"]] for study, of_study in by_study(claims).items()}
     asked = {study: list(dict.fromkeys(c["id"] for c in of_study)) for study, of_study in primary.items()}
     width = max(map(len, asked.values()), default=0)
     head = "".join(f'<th scope="col">{number}</th>' for number in range(1, width + 1))
@@ -261,7 +259,9 @@ def done(found: Mapping[str, Any]) -> str:
     for study, kinds in found["studies"].items():
         methods = [entry for entry in kinds["systems"].values() if "reason" not in entry]
         trained = sum(any(data in entry for data in DATA) for entry in methods)
-        cells = [f'<td><span class="squares">{_squares(kinds[kind], kind)}</span></td>' for kind in ("tables", "figures")]
+        cells = [
+            f'<td><span class="squares">{_squares(kinds[kind], kind)}</span></td>' for kind in ("tables", "figures")
+        ]
         share = 100 * trained / len(methods) if methods else 0
         bar = f'<span class="bar" aria-hidden="true"><span style="width: {share:.0f}%"></span></span>'
         cells.append(f"<td>{bar} {trained} of {len(methods)}</td>")
