@@ -32,7 +32,8 @@ class Card:
     """What the strip shows of one paper.
 
     `rows`: of whose predictions the first that is recorded is shown, for example image `number`. `classes`: of the
-    prediction's labels; the first is not painted. `idea`: draws a rendered input and the idea where nothing is recorded.
+    prediction's labels; the first is not painted. `idea`: draws a rendered input and the idea, where nothing
+    is recorded or may be shown.
     """
 
     idea: Callable[[], Pair]
@@ -142,7 +143,7 @@ def _card(study: str, card: Card, store: RunStore, profiles: Sequence[str]) -> s
 
 
 def _recorded(study_id: str, card: Card, store: RunStore, profiles: Sequence[str]) -> tuple[Pair, str, str] | None:
-    """Input and painted prediction from the records of the most trusted data that have them, the row and the dataset."""
+    """Input and painted prediction, row and dataset, from the records of the most trusted data that have them."""
     study = studies.load(study_id)
     if not card.rows or not isinstance(study, Study):
         return None
@@ -173,4 +174,5 @@ def _img(image: np.ndarray, alt: str) -> str:
     buffer = BytesIO()
     picture.save(buffer, "JPEG", quality=85, optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(alt)}" width="{picture.width}" height="{picture.height}">'
+    size = f'width="{picture.width}" height="{picture.height}"'
+    return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(alt)}" {size}>'

@@ -89,8 +89,8 @@ def finding(claims: Claims) -> str:
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     first = best[next(id for id in asked if id in best)]
     return (
-        f"of its {len(asked)} primary claims {len(best)} could be tested ({told}); “{first['statement'].rstrip('.')}” is "
-        f"{first['verdict']} on {_the(first['data'])} ({_found(first)})."
+        f"of its {len(asked)} primary claims {len(best)} could be tested ({told}); "
+        f"“{first['statement'].rstrip('.')}” is {first['verdict']} on {_the(first['data'])} ({_found(first)})."
     )
 
 

@@ -1,4 +1,4 @@
-"""The strip of images: our result where one is recorded, else the idea on a rendered face, never an image not to show."""
+"""The strip of images: a recorded result, else the idea on a rendered face; never an image that may not be shown."""
 
 import re
 

@@ -14,8 +14,8 @@ NOTHING = {"effect": None, "low": None, "high": None, "verdict": "not tested", "
 def claim(**fields) -> dict:
     return {
         "study": "masi2020", "id": "iou", "statement": "Consensus raises the IoU.", "primary": True,
-        "published_effect": 1.6, "unit": "points", "data": "synthetic", "dataset": "own", "profile": "gpu", "effect": 2.0,
-        "low": 0.5, "high": 3.5, "seeds": 3, "units": 12, "detectable": 1.25, "verdict": "reproduced",
+        "published_effect": 1.6, "unit": "points", "data": "synthetic", "dataset": "own", "profile": "gpu",
+        "effect": 2.0, "low": 0.5, "high": 3.5, "seeds": 3, "units": 12, "detectable": 1.25, "verdict": "reproduced",
         "verdict_holm": "inconclusive", **fields,
     }  # fmt: skip
 
