@@ -23,7 +23,6 @@ from reprolib.parameters import check_notebook
 check_notebook("overview")
 
 # %% tags=["remove-cell"]
-import itables
 from IPython.display import HTML, display
 from myst_nb import glue
 
@@ -54,7 +53,7 @@ display(HTML(summary.verdict_matrix(claims)))
 # found four times in five. *After Holm* corrects for the number of primary claims of one paper on one dataset.
 
 # %% tags=["remove-input"]
-itables.init_notebook_mode(all_interactive=False, connected=False)
+display(HTML(summary.scripts()))
 table = summary.claims_table(claims)
 caption = "Every registered claim on each kind of data."
 display(HTML(summary.interactive(table, caption, id="all-claims", choose=["paper", "role", "data", "verdict"])))

@@ -233,7 +233,7 @@ def _line(claim: Mapping[str, Any]) -> dict[str, Any]:
 def interactive(table: pd.DataFrame, caption: str, *, id: str, choose: Sequence[str]) -> str:
     """A table that can be searched and sorted, and filtered by the columns to `choose` from, as HTML.
 
-    It needs `itables.init_notebook_mode(connected=False)` once on the page; where scripts are off it is a plain table.
+    It needs `scripts` once on the page; where scripts are off it is a plain table.
     """
     from itables import to_html_datatable
 
@@ -245,6 +245,15 @@ def interactive(table: pd.DataFrame, caption: str, *, id: str, choose: Sequence[
         layout={"topStart": "search", "topEnd": "pageLength", "bottomStart": "info", "bottomEnd": "paging"},
         columnControl=["order"], columnDefs=[{"targets": choices, "columnControl": ["order", ["searchList"]]}],
     )  # fmt: skip
+
+
+def scripts() -> str:
+    """The script and style sheet of `interactive` tables, whole, so that no network is needed; as HTML."""
+    from itables import options
+    from itables.javascript import generate_init_offline_itables_html
+
+    html = generate_init_offline_itables_html(options.dt_bundle)
+    return html[: html.rindex("</script>") + len("</script>")]  # without a note for who has scripts off
 
 
 # --- what is done ------------------------------------------------------------------------------------
