@@ -9,10 +9,9 @@
 # %% [markdown]
 # # Faces and lips: five papers, reproduced
 #
-# Five papers on face segmentation, lip segmentation and lip reading {cite:p}`masi2020,yang2023,yin2020,wang2018,sheng2021`
-# are rebuilt here from their text, trained again on real faces and on rendered ones, and compared with what they report.
-# Each of their claims gets a verdict by one rule, stated before the first run. All numbers of ours are computed from the
-# records of trainings, which are part of the [repository](../reproduce.md).
+# Five papers on face segmentation, lip segmentation and lip reading {cite:p}`masi2020,yang2023,yin2020,wang2018,sheng2021`,
+# rebuilt from their text and trained again on real and rendered faces. Each claim gets a verdict by one rule, and every
+# number of ours is computed from the records of trainings, which [anyone can repeat](../reproduce.md).
 
 # %% tags=["parameters", "remove-cell"]
 profile: str = "gpu"  # gpu: the best finished records of each table (gpu before cpu); smoke: a smoke run's
@@ -43,6 +42,11 @@ display(HTML(strip(store, profiles=counted)))
 
 # %% tags=["remove-input"]
 display(HTML(summary.findings(claims)))
+
+# %% [markdown]
+# In brackets: 95 % intervals, and the effect that the paper reports.
+
+# %% tags=["remove-input"]
 display(HTML(summary.verdict_matrix(claims)))
 
 # %% [markdown]

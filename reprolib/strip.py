@@ -20,7 +20,9 @@ from reprolib.study import Study
 from reprolib.summary import short_title
 
 SIDE = 192  # pixels of a rendered face and of what is embedded; a card is about 150 wide
-SHOWN = ("lfw-occluded", "lfw-parts", "celebamask", "facesynth")  # datasets of which images may be in the book
+SHOWN = {  # datasets of which images may be in the book, and what a caption calls them
+    "lfw-occluded": "LFW", "lfw-parts": "LFW", "celebamask": "CelebAMask-HQ", "facesynth": "rendered",
+}  # fmt: skip
 MOUTH = slice(48, 68)  # of the 68 landmarks
 PAINTED = (0.0, *[0.75] * (len(facesynth.PARTS) - 1))  # the background stays as it is
 
@@ -101,21 +103,21 @@ def _graph() -> Pair:
 
 CARDS = {
     "masi2020": Card(
-        _parts, "the mask of its parts",
+        _parts, "parts and occlusion",
         rows=("Struct. via con. +Transf.+f.t.", "Struct. via con. +Transf.", "Softmax+CE +Transf."),
         classes=("background", "face", "occlusion"), number=4,
     ),
     "yang2023": Card(
-        _lips, "the mask of lips, teeth and tongue",
+        _lips, "lips, teeth, tongue",
         rows=("Proposed", "Baseline"), classes=("background", "lip", "inner mouth"), number=5,
     ),
     "yin2020": Card(
-        _crops, "the crops in which the parts are segmented",
+        _crops, "a crop per part",
         rows=("STN-iCNN", "STN-iCNN*"), number=0,
         classes=("background", "brow_l", "brow_r", "eye_l", "eye_r", "nose", "upper_lip", "cavity", "lower_lip"),
     ),
-    "wang2018": Card(_parts, "the mask that each frame of a video should get"),
-    "sheng2021": Card(_graph, "the graph of landmarks that reads the words"),
+    "wang2018": Card(_parts, "parts of a face"),
+    "sheng2021": Card(_graph, "a graph of landmarks"),
 }  # fmt: skip
 
 
@@ -128,12 +130,12 @@ def strip(store: RunStore, *, profiles: Sequence[str] = status.PROFILES) -> str:
 def _card(study: str, card: Card, store: RunStore, profiles: Sequence[str]) -> str:
     recorded = _recorded(study, card, store, profiles)
     if recorded is None:
-        (image, result), what, kind = card.idea(), "rendered input", card.idea_in_words
-        told = f"{what}; {kind}"
+        (image, result), what, kind = card.idea(), "a rendered input", card.idea_in_words
+        told = f"rendered; {card.idea_in_words}"
     else:
         (image, result), row, dataset = recorded
-        what, kind = f"input, {dataset}", f"our result, row “{row}”"
-        told = f"{what}; {kind}"
+        what, kind = f"an input, {SHOWN[dataset]}", f"our result, row “{row}”"
+        told = f"{SHOWN[dataset]}; our mask"
     ratio = image.shape[1] / image.shape[0]
     return (
         f'<figure style="flex: {ratio:.2f} 1 {6 * ratio:.1f}rem">'

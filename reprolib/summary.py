@@ -89,8 +89,8 @@ def finding(claims: Claims) -> str:
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     first = best[next(id for id in asked if id in best)]
     return (
-        f"of its {len(asked)} primary claims {len(best)} could be tested ({told}); "
-        f"“{first['statement'].rstrip('.')}” is {first['verdict']} on {_the(first['data'])} ({_found(first)})."
+        f"{len(best)} of {len(asked)} primary claims could be tested ({told}); "
+        f"“{first['statement'].rstrip('.')}” is {first['verdict']} on {_the(first['data'])}: {_found(first)}."
     )
 
 
@@ -99,14 +99,10 @@ def _the(data: str) -> str:
 
 
 def _found(claim: Mapping[str, Any]) -> str:
-    """ "+0.21 points, 95 % interval −0.40 to +0.80, 5 seeds; the paper: +2.1 points"."""
-    unit = claim["unit"]
-    ours = f"{_signed(claim['effect'])} {unit}"
-    if claim["low"] is not None:
-        ours += f", 95 % interval {_signed(claim['low'])} to {_signed(claim['high'])}, {claim['seeds']} seeds"
-    if claim["published_effect"] is None:
-        return f"{ours}; the paper claims a direction only"
-    return f"{ours}; the paper: {_signed(claim['published_effect'])} {unit}"
+    """ "+0.21 points (−0.40 to +0.80; paper +2.1)"."""
+    paper = "a direction" if claim["published_effect"] is None else _signed(claim["published_effect"])
+    interval = "" if claim["low"] is None else f"{_signed(claim['low'])} to {_signed(claim['high'])}; "
+    return f"{_signed(claim['effect'])} {claim['unit']} ({interval}paper {paper})"
 
 
 def _signed(value: float) -> str:
@@ -236,10 +232,12 @@ def interactive(table: pd.DataFrame, caption: str, *, id: str, choose: Sequence[
     It needs `scripts` once on the page; where scripts are off it is a plain table.
     """
     from itables import to_html_datatable
+    from pandas.io.formats.style import Styler
 
     choices = [list(table.columns).index(name) for name in choose]
+    plain = Styler(table, uuid=id, cell_ids=False).hide(axis="index").format(escape="html")
     return to_html_datatable(
-        table, caption, connected=False, table_id=id, use_to_html=True, showIndex=False,
+        plain, caption, connected=False, table_id=id, use_to_html=True,
         classes="display compact", style="width:100%;caption-side:top", pageLength=10, autoWidth=False,
         lengthMenu=[10, 25, {"label": "all", "value": -1}],
         layout={"topStart": "search", "topEnd": "pageLength", "bottomStart": "info", "bottomEnd": "paging"},
