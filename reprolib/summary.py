@@ -232,12 +232,10 @@ def interactive(table: pd.DataFrame, caption: str, *, id: str, choose: Sequence[
     It needs `scripts` once on the page; where scripts are off it is a plain table.
     """
     from itables import to_html_datatable
-    from pandas.io.formats.style import Styler
 
     choices = [list(table.columns).index(name) for name in choose]
-    plain = Styler(table, uuid=id, cell_ids=False).hide(axis="index").format(escape="html")
     return to_html_datatable(
-        plain, caption, connected=False, table_id=id, use_to_html=True,
+        table, caption, connected=False, table_id=id, use_to_html=True, showIndex=False,
         classes="display compact", style="width:100%;caption-side:top", pageLength=10, autoWidth=False,
         lengthMenu=[10, 25, {"label": "all", "value": -1}],
         layout={"topStart": "search", "topEnd": "pageLength", "bottomStart": "info", "bottomEnd": "paging"},
