@@ -163,14 +163,19 @@ class Page:
         shown = self.results.sources(self.profiles, place) or [self._most_trusted(place)]
         for number, p in enumerate(shown):
             made = self.results.table(p, table)
-            path = self.store.root / "tables" / f"{self.study.ID}-{_file(place)}-{p.data}-{p.profile}.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            made.to_csv(path)
+            self._save(made, p, place)
             notes = self.results.not_from_the_paper(place)
             caption = f"{table.title}. {made_from(self._records(p, place))}"
             if notes:
                 caption += " Not from the paper's text: " + "; ".join(notes) + "."
             self._fold(report.to_html(made, caption) + self._remake(p, place), ON[p.data], folded=number > 0)
+
+    def _save(self, table: pd.DataFrame, p: StudyParameters, name: str) -> None:
+        """A table as CSV, if anything of ours stands in it."""
+        if self._records(p, None if name == "claims" else name):
+            path = self.store.root / "tables" / f"{self.study.ID}-{_file(name)}-{p.data}-{p.profile}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(path)
 
     def _most_trusted(self, place: str) -> StudyParameters:
         """The most trusted data on which a table that has no record yet is planned at all."""
@@ -265,9 +270,7 @@ class Page:
         """All claims of each data source with effect, interval, detectable effect and both verdicts, folded."""
         for p in self.sources:
             table = claims_table(self.study, self._judged[p.data])
-            path = self.store.root / "tables" / f"{self.study.ID}-claims-{p.data}-{p.profile}.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            table.to_csv(path)
+            self._save(table, p, "claims")
             caption = f"All claims. {made_from(self._records(p))}"
             self._fold(report.to_html(table, caption), f"All claims on {ON[p.data]}")
 

@@ -224,5 +224,7 @@ def test_everything_that_a_notebook_asks_for_is_known_to_its_study(name, tmp_pat
 
 
 def test_a_table_without_a_record_is_to_be_made_on_the_most_trusted_data(core, html):
-    opened(*core).table("table 2")
+    shown = opened(*core)
+    shown.table("table 2")
     assert "Not done" in html[-1] and "--data paper" in html[-1]
+    assert not (shown.store.root / "tables").exists()  # the paper's numbers alone are in published.csv
