@@ -54,14 +54,14 @@ class Results:
     def sources(self, profiles: Sequence[str], place: str | None = None) -> list[StudyParameters]:
         """The data sources with records of a place (of any without one), most trusted first.
 
-        Each with the best of the `profiles` that did all of its rows, else with the best that has a record.
+        Each with the best of the `profiles` that did all of its rows, else with the one that has records of most rows.
         """
         found = []
         for data in reversed(DATA):  # paper, public, synthetic
             of_data = [self.study.Parameters(profile=profile, data=data) for profile in profiles]
             some = [p for p in of_data if self.by_row(p, place)]
             whole = [p for p in some if self.is_done([r for r in self.study.rows(p) if place in (None, *r.places)])]
-            found += (whole or some)[:1]
+            found += (whole or sorted(some, key=lambda p: -len(self.by_row(p, place))))[:1]
         return found
 
     def is_done(self, rows: Sequence[Row]) -> bool:

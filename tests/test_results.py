@@ -356,3 +356,14 @@ def test_verdicts_are_those_of_the_one_rule():
     assert verdicts.VERDICTS == (
         "reproduced", "smaller", "not reproduced", "opposite", "inconclusive", "not tested",
     )  # fmt: skip
+
+
+def test_of_two_unfinished_profiles_the_one_with_more_rows_is_shown(tmp_path, monkeypatch, store):
+    study = fake.make(tmp_path, monkeypatch)
+    save(store, study, BASE, profile="gpu")
+    assert [p.profile for p in Results(study, store).sources(("gpu", "cpu"), "table 1")] == ["gpu"]
+    for row in (BASE, OURS):
+        save(store, study, row)
+    assert [p.profile for p in Results(study, store).sources(("gpu", "cpu"), "table 1")] == ["cpu"]
+    save(store, study, OURS, profile="gpu")
+    assert [p.profile for p in Results(study, store).sources(("gpu", "cpu"), "table 1")] == ["gpu"]
