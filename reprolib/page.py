@@ -339,7 +339,8 @@ def in_words(study: Study, judged: Judged) -> str:
     where = ON[judged.data]
     if judged.effect is None or judged.verdict == verdicts.NOT_TESTED:
         measured = f" ({effect_in_words(judged.effect, unit)})" if judged.effect else ""
-        return f"{claim.statement} Not tested on {where}{measured}: {judged.reason[:1].lower()}{judged.reason[1:]}"
+        reason = f"{judged.reason[:1].lower()}{judged.reason[1:].rstrip('.')}"
+        return f"{claim.statement} Not tested on {where}{measured}: {reason}."
     paper = "the paper prints no number"
     if claim.published_effect is not None:
         paper = f"the paper: {claim.published_effect:+.3g} {unit}".replace("-", "−")

@@ -22,7 +22,7 @@ from reprolib.study import Claim, Judged, Row, Study, Table
 from reprolib.trial import Record
 
 EXTENDED_SEEDS = 10  # to which the rows of an inconclusive claim may be extended once
-MINIMUM_SEEDS = 3  # of a row that has so many, for a table or figure to count as done
+MINIMUM_SEEDS = verdicts.FEWEST_SEEDS  # of a row that has so many, for a table or figure to count as done
 
 
 class Results:
