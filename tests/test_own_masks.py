@@ -42,7 +42,9 @@ def test_a_network_learns_rendered_mouths_from_a_folder_and_labels_another(tmp_p
         Image.fromarray(mask.astype(np.uint8)).save(path)
     (tmp_path / "classes.txt").write_text("other\nlip\n")
     arguments = f"train {mouths} {mouths} --classes {tmp_path / 'classes.txt'} --out {tmp_path / 'run'}"
-    arguments += " --encoder mobilenet_v2/4 --no-pretrained --height 32 --width 64 --epochs 20 --lr 0.003"
+    arguments += (
+        " --encoder mobilenet_v2/4 --no-pretrained --height 32 --width 64 --epochs 40 --batch-size 4 --lr 0.003"
+    )
 
     with pytest.raises(SystemExit) as stopped:
         main(arguments.split())
