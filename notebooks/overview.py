@@ -9,27 +9,9 @@
 # %% [markdown]
 # # Faces and lips: five papers, reproduced
 #
-# This book rebuilds five papers on the segmentation of faces and lips, and on lip reading, from their text.
-# It runs their tables and figures again and says which of their claims hold. Every number of ours is
-# computed from the records of trainings, which you can [repeat yourself](../reproduce.md).
-#
-# - **Five papers.** Structure via consensus {cite:p}`masi2020`, lip segmentation by fuzzy logic and graph
-#   reasoning {cite:p}`yang2023`, interlinked networks for face parsing {cite:p}`yin2020`, face masks in
-#   video {cite:p}`wang2018`, graph networks for lip reading {cite:p}`sheng2021`.
-# - **A second round has begun**: fewer rows, trained until they converge, on real data, judged by one stricter rule. The
-#   first three papers are built for it and are being run; the last two still show the first round.
-# - **One page per paper.** It begins with what we found. Then come the idea, the evidence, how far it goes, and what
-#   differs from the paper and its released code. Every number of ours is beside the published one.
-# - **Real faces first**: LFW Part Labels, CelebAMask-HQ, and other sets that anyone can get. Rendered faces,
-#   [facesynth](facesynth.ipynb), are there for exact labels. No dataset is part of the repository.
-#
-# ## How to read it
-#
-# Look at two labels before you believe a number. *Data* says on which faces it was measured: the paper's own data, other
-# real faces (`public`), or rendered ones (`synthetic`). On other data than the paper's we can test whether an effect is
-# there, not whether an absolute value is right.
-# *Profile* says at which scale: `gpu` has the paper's sizes and rates, `cpu` is smaller, and `smoke` only
-# shows that the code runs. [Methods](../methods.md) explains the verdicts.
+# Five papers on face segmentation, lip segmentation and lip reading {cite:p}`masi2020,yang2023,yin2020,wang2018,sheng2021`,
+# rebuilt from their text and trained again on real and rendered faces. Each claim gets a verdict by one rule, and every
+# number of ours is computed from the records of trainings, which [anyone can repeat](../reproduce.md).
 
 # %% tags=["parameters", "remove-cell"]
 profile: str = "gpu"  # gpu: the best finished records of each table (gpu before cpu); smoke: a smoke run's
@@ -43,39 +25,67 @@ check_notebook("overview")
 from IPython.display import HTML, display
 from myst_nb import glue
 
-from reprolib import status, studies, summary
+from reprolib import citation, status, studies, summary
 from reprolib.parameters import StudyParameters
 from reprolib.report import to_html
+from reprolib.strip import strip
 
 store = studies.store_of(StudyParameters(profile=profile))
 counted = ("smoke",) if profile == "smoke" else status.PROFILES
 claims = [row for name in studies.STUDIES for row in status.claims(studies.load(name), store, profiles=counted)]
 
+# %% tags=["remove-input"]
+display(HTML(strip(store, profiles=counted)))
+
+# %% [markdown]
+# ## What we found
+
+# %% tags=["remove-input"]
+display(HTML(summary.findings(claims)))
+
+# %% [markdown]
+# In brackets: 95 % intervals, and the effect that the paper reports.
+
+# %% tags=["remove-input"]
+display(HTML(summary.verdict_matrix(claims)))
+
+# %% [markdown]
+# ## All claims
+#
+# Search for a word, sort by a column, or choose papers, data and verdicts in the column heads. *Ours* and the *paper's
+# effect* are differences between the two rows that a claim compares. *Detectable* is the effect that our runs would have
+# found four times in five. *After Holm* corrects for the number of primary claims of one paper on one dataset.
+
+# %% tags=["remove-input"]
+display(HTML(summary.scripts()))
+table = summary.claims_table(claims)
+caption = "Every registered claim on each kind of data."
+display(HTML(summary.interactive(table, caption, id="all-claims", choose=["paper", "role", "data", "verdict"])))
+
 # %% [markdown]
 # ## What is done
 
-# %% tags=["hide-input"]
-found = status.status(store, profiles=counted)
-tables, figures, systems = (found["totals"][kind] for kind in ("tables", "figures", "systems"))
-display(
-    HTML(
-        to_html(
-            summary.coverage(found),
-            f"Done, of all five papers: {tables[0]} of {tables[1]} tables, {figures[0]} of {figures[1]} figures. "
-            "A table is done when all its trials are recorded. Systems are the rows that can be trained.",
-        )
-    )
-)
+# %% tags=["remove-input"]
+display(HTML(summary.done(status.status(store, profiles=counted))))
 
 # %% [markdown]
-# ## What the papers claim, and what we find
+# ## What the verdicts mean
 #
-# A claim is a sentence of the paper that can fail. Beside the published effect stand the verdict, our
-# effect and its 95 % interval on each kind of data.
+# A published effect and ours are compared as shares of the error that the reference row leaves, by our 95 % interval.
+# [Methods](../methods.md) has the exact rules and the gates. On other data than the paper's own, a verdict is about the
+# effect, not about the published value.
 
-# %% tags=["hide-input"]
-display(HTML(to_html(summary.verdict_counts(claims), "How many claims have which verdict.")))
-display(HTML(to_html(summary.verdicts(claims), "Claims one by one.")))
+# %% tags=["remove-input"]
+display(HTML(summary.glossary()))
+
+# %% [markdown]
+# ## How to cite
+#
+# Please cite this reproduction together with the paper whose results you use; [References](../references.md) lists the
+# papers.
+
+# %% tags=["remove-input"]
+display(HTML(f"<pre>{citation.bibtex()}</pre>"))
 
 # %% tags=["remove-cell"]
 glue("compute", HTML(to_html(summary.compute(store, studies.STUDIES), "Compute behind the records.")))

@@ -91,7 +91,7 @@ def run(
 ) -> None:
     """Run the trials that are missing and print the study's tables, published numbers beside ours.
 
-    STUDY [-p NAME VALUE]… sets what only this study has, such as `sheng2021 -p sentences grid`.
+    STUDY [-p NAME VALUE]… sets a parameter of the study, such as `sheng2021 -p seeds 3`.
     """
     from reprolib import cluster  # torch loads slowly, and listing what is done or missing needs none
     from reprolib.machine import resolve_workers

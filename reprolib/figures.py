@@ -22,7 +22,6 @@ from PIL import Image, ImageColor
 from torch import nn
 
 from reprolib.architecture import stages
-from reprolib.report import Claim
 
 if TYPE_CHECKING:
     from reprolib.results import Results
@@ -218,61 +217,6 @@ def line_with_band(ax: Axes, x: np.ndarray, mean: np.ndarray, low: np.ndarray, h
 def line_of_seeds(ax: Axes, x: np.ndarray, values: np.ndarray, label: str) -> Axes:
     """The mean of values (seeds, n) over the seeds, and their range as a band."""
     return line_with_band(ax, x, values.mean(0), values.min(0), values.max(0), label)
-
-
-def effect_figures(claims: Sequence[Claim], *, by: str) -> list[Figure]:
-    """Forest plots of the claims whose effect the paper prints, one for each `by` ("unit" or "place") and unit."""
-    shown = [claim for claim in claims if claim.published_effect is not None]
-    groups: dict[tuple[str, str], list[Claim]] = {}
-    for claim in shown:
-        groups.setdefault((getattr(claim, by), claim.unit), []).append(claim)
-    made = []
-    for group in groups.values():
-        with style():
-            figure, ax = plt.subplots(figsize=(7.6, 0.9 + 0.62 * len({claim.id for claim in group})))
-            effect_plot(ax, group)
-        made.append(figure)
-    return made
-
-
-def effect_plot(ax: Axes, claims: Sequence[Claim]) -> Axes:
-    """A forest plot: each claim's published effect (diamond) above ours with its 95 % interval.
-
-    The claims must share one unit (ValueError), as they share one axis. Claims with one id share a row,
-    one colour for each data source. An effect that is not judged is dotted, its point hollow.
-    """
-    units = {claim.unit for claim in claims}
-    if len(units) != 1:
-        raise ValueError(f"The claims on one axis must share one unit, found {sorted(units)}.")
-    ids = list(dict.fromkeys(claim.id for claim in claims))
-    sources = [data for data in DATA_COLOURS if any(claim.data == data for claim in claims)]
-    first = {claim.id: claim for claim in reversed(claims)}
-    ax.axvline(0, color="#444444", linewidth=1)
-    diamond = {"marker": "D", "linestyle": "", "color": "black", "markerfacecolor": "white", "markersize": 7}
-    for y, name in enumerate(ids):
-        if first[name].published_effect is not None:
-            ax.plot(first[name].published_effect, y - 0.25, **diamond)
-    ax.plot([], [], label="paper", **diamond)
-    for claim in claims:
-        y = ids.index(claim.id) + 0.22 * sources.index(claim.data)
-        colour = DATA_COLOURS[claim.data]
-        if claim.effect is None:
-            ax.text(0, y, f"  not tested ({claim.data})", va="center", fontsize=8, color=colour)
-            continue
-        judged = claim.verdict != "not tested"
-        line = {"linewidth": 2.5} if judged else {"linewidth": 1, "linestyle": (0, (2, 2))}
-        ax.plot([claim.low, claim.high], [y, y], color=colour, solid_capstyle="butt", **line)
-        ax.plot(claim.effect, y, "o", color=colour, markerfacecolor=colour if judged else "white", markersize=7)
-    for data in sources:
-        ax.plot([], [], "o-", color=DATA_COLOURS[data], linewidth=2.5, label=f"ours, {data} data")
-    if any(claim.verdict == "not tested" and claim.effect is not None for claim in claims):
-        ax.plot([], [], "o:", color="#444444", markerfacecolor="white", linewidth=1, label="not tested")
-    ax.set_yticks(range(len(ids)), [textwrap.fill(first[name].statement, 42) for name in ids])
-    ax.set_ylim(len(ids) - 0.4, -0.6)
-    ax.set_xlabel(f"effect ({units.pop()})")
-    ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4)
-    return ax
 
 
 _GAP = 0.09  # between the boxes of an architecture

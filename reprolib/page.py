@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,6 @@ from reprolib.study import Judged, Study
 from reprolib.trial import Record
 
 EMBEDDED_WIDTH = 640  # pixels, about what a page shows; a page may have 2 MB in all
-
-
-def show_table(table: pd.DataFrame, caption: str, *, path: Path) -> None:
-    """Display a table as HTML under `caption` and save it as CSV."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path)
-    display(HTML(report.to_html(table, caption)))
 
 
 def show_figure(figure: Figure, *, path: Path, watermark: bool, alt: str) -> None:
@@ -64,115 +56,6 @@ def made_from(records: list[Record]) -> str:
         records=len(records),
     )
 
-
-class StudyPage:
-    """Everything that a notebook shows of one study, from every data source whose records are there.
-
-    `draw(parameters, store)` gives the figures that can be drawn, by name. Tables are saved under results/tables,
-    figures under results/figures/<study>; each says which data, profile, seeds and device made it.
-    """
-
-    def __init__(
-        self,
-        study: ModuleType,
-        draw: Callable[[StudyParameters, RunStore], Mapping[str, Figure]],
-        parameters: StudyParameters,
-        store: RunStore,
-    ) -> None:
-        self.study, self.store, self.profile = study, store, parameters.profile
-        of_data = {name: parameters.model_copy(update={"data": name}) for name in DATA}
-        plans = {name: study.trials(p) for name, p in of_data.items()}
-        recorded = [name for name, plan in plans.items() if any(map(store.get, _each(plan)))] or [parameters.data]
-        self.sources = {name: of_data[name] for name in recorded}
-        self._plans = {name: plans[name] for name in recorded}
-        self._tables = {name: study.tables(p, store) for name, p in self.sources.items()}
-        self._drawn = {name: draw(p, store) for name, p in self.sources.items()}
-
-    def records(self, source: str, place: str | None = None) -> list[Record]:
-        """The finished records behind a table or figure, or behind all of them."""
-        plan = self._plans[source]
-        return [r for t in (_each(plan) if place is None else plan.get(place, [])) if (r := self.store.get(t))]
-
-    def table(self, place: str, title: str) -> None:
-        """One of the study's tables ("table 2"), once for each data source; once in all if it needs no trial."""
-        for source, made in self._tables.items():
-            if place in made and not self._plans[source][place]:
-                show_table(made[place], title, path=self.store.root / "tables" / f"{self._name(place)}.csv")
-                return
-            if place in made:
-                caption = f"{title} {made_from(self.records(source, place))}"
-                show_table(made[place], caption, path=self._csv(place, source))
-
-    def figure(self, name: str, place: str, title: str, suffix: str = ".png") -> None:
-        """One of the study's figures ("figure 4b" of the place "figure 4"), once for each data source."""
-        for source, drawn in self._drawn.items():
-            if name in drawn:
-                path = self._figures / f"{name.replace(' ', '-')}-{source}-{self.profile}{suffix}"
-                show_figure(drawn[name], path=path, watermark=self.profile == "smoke", alt=title)
-                display(HTML(f"<p><em>{title} {made_from(self.records(source, place))}</em></p>"))
-
-    def drawing(self, figure: Figure, name: str, alt: str, suffix: str = ".png") -> None:
-        """A figure that is drawn from modules or formulas: no records needed."""
-        show_figure(figure, path=self._figures / f"{name}{suffix}", watermark=False, alt=alt)
-
-    def own_table(self, made: Callable[[StudyParameters, RunStore], pd.DataFrame], name: str, title: str) -> None:
-        """What `made` gives for each data source, empty tables left out; saved under `name`."""
-        for source, parameters in self.sources.items():
-            if len(table := made(parameters, self.store)):
-                show_table(table, f"{title} {made_from(self.records(source))}", path=self._csv(name, source))
-
-    def claims(self, *, by: str = "place", suffix: str = ".png") -> None:
-        """Counts of the verdicts, the claims of each data source, and forest plots (one for each `by` and unit)."""
-        of_source = {name: self.study.claims(p, self.store) for name, p in self.sources.items()}
-        everything = [claim for claims in of_source.values() for claim in claims]
-        display(HTML(report.to_html(report.verdict_counts(everything), "How many claims have which verdict.")))
-        for source, claims in of_source.items():
-            title = f"Claims of the paper. {made_from(self.records(source))}"
-            show_table(report.verdict_table(claims), title, path=self._csv("claims", source))
-        for number, figure in enumerate(figures.effect_figures(everything, by=by), start=1):
-            path = self._figures / f"effects-{number}-{self.profile}{suffix}"
-            alt = "Effects of the claims with their intervals"
-            show_figure(figure, path=path, watermark=self.profile == "smoke", alt=alt)
-
-    def questions(self) -> None:
-        """The study's own questions with their answers."""
-        self.own_table(self.study.questions, "questions", "Effects of the first over the second.")
-
-    def answers(self, *ids: str) -> None:
-        """What the named claims and questions came to, in words, for each data source that has such a record."""
-        for source, parameters in self.sources.items():
-            lines = "".join(f"<li>{line}</li>" for line in self.study.answers(parameters, self.store, ids))
-            if lines:
-                title = f"Answer, {source} data, {self.profile} profile:"
-                display(HTML(f"<p><strong>{title}</strong></p><ul>{lines}</ul>"))
-
-    def facts(self) -> None:
-        """The exactly checkable numbers, published and ours: those that differ, and all of them folded away."""
-        facts = self.study.fidelity()
-        unequal = [fact for fact in facts if not fact.equal]
-        display(HTML(f"<p>{len(facts) - len(unequal)} of {len(facts)} exactly checkable numbers are equal.</p>"))
-        if unequal:
-            display(HTML(report.to_html(report.fidelity_table(unequal), "Those that are not.")))
-        everything = report.to_html(report.fidelity_table(facts), "Exactly checkable numbers.")
-        display(HTML(f"<details><summary>All {len(facts)} numbers</summary>{everything}</details>"))
-
-    @property
-    def _figures(self) -> Path:
-        return self.store.root / "figures" / self.study.ID
-
-    def _csv(self, name: str, source: str) -> Path:
-        return self.store.root / "tables" / f"{self._name(name)}-{source}-{self.profile}.csv"
-
-    def _name(self, place: str) -> str:
-        return f"{self.study.ID}-{place.replace(' ', '-')}"
-
-
-def _each(plan: Mapping) -> list:
-    """Every trial of a plan, once."""
-    return list({trial.key: trial for trials in plan.values() for trial in trials}.values())
-
-
-# --- pages of studies on the shared core -------------------------------------------------------------
 
 FOUND = {  # what became of a claim, in words
     verdicts.REPRODUCED: "We find the same",
@@ -264,6 +147,7 @@ class Page:
         if claim.kind != "question":
             return [in_words(self.study, j) for judged in self._judged.values() for j in judged if j.claim.id == id]
         asked, lines = claim.statement.removeprefix(OURS), []
+        asked = asked[0].upper() + asked[1:]
         for p in self.sources:
             effect = self.results.effect(p, claim)
             if effect is not None:
@@ -276,17 +160,30 @@ class Page:
     def table(self, place: str) -> None:
         """One of the study's tables, ours beside the paper's; the most trusted data open, the others folded."""
         [table] = [t for t in self.study.declared_tables if t.place == place]
-        shown = self.results.sources(self.profiles, place) or self.sources[:1]
+        shown = self.results.sources(self.profiles, place) or [self._most_trusted(place)]
         for number, p in enumerate(shown):
             made = self.results.table(p, table)
-            path = self.store.root / "tables" / f"{self.study.ID}-{_file(place)}-{p.data}-{p.profile}.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            made.to_csv(path)
+            self._save(made, p, place)
             notes = self.results.not_from_the_paper(place)
             caption = f"{table.title}. {made_from(self._records(p, place))}"
             if notes:
                 caption += " Not from the paper's text: " + "; ".join(notes) + "."
             self._fold(report.to_html(made, caption) + self._remake(p, place), ON[p.data], folded=number > 0)
+
+    def _save(self, table: pd.DataFrame, p: StudyParameters, name: str) -> None:
+        """A table as CSV, if anything of ours stands in it."""
+        if self._records(p, None if name == "claims" else name):
+            path = self.store.root / "tables" / f"{self.study.ID}-{_file(name)}-{p.data}-{p.profile}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(path)
+
+    def _most_trusted(self, place: str) -> StudyParameters:
+        """The most trusted data on which a table that has no record yet is planned at all."""
+        planned = (
+            p for data in reversed(DATA) for p in [self.parameters.model_copy(update={"data": data})]
+            if any(place in row.places for row in self.study.rows(p))
+        )  # fmt: skip
+        return next(planned, self.parameters)
 
     def figure(self, name: str, place: str, title: str, suffix: str = ".png") -> None:
         """One of the study's figures, of the most trusted data that have it; the others are linked."""
@@ -310,6 +207,7 @@ class Page:
         """Every row with its seeds, validation score beside the trivial one's, best epoch, and whether it converged."""
         for number, p in enumerate(self.sources):
             lines = []
+            rows = self.results.rows(p)
             for name, records in self.results.by_row(p).items():
                 epochs = [r.stopped["best_epoch"] for r in records if r.stopped]
                 ceilings = {r.stopped["ceiling"] for r in records if r.stopped}
@@ -320,7 +218,7 @@ class Page:
                     "validation score": report.ABSENT if level is None else f"{level:.1f}",
                     "best trivial": report.ABSENT if trivial is None else f"{trivial:.1f}",
                     "best epoch": f"{min(epochs)}–{max(epochs)} of {max(ceilings)}" if epochs else report.ABSENT,
-                    "converged": report.ABSENT if not epochs else
+                    "converged": report.ABSENT if not epochs else "step-matched" if rows[name].step_matched else
                     "yes" if all(r.stopped["converged"] for r in records if r.stopped) else "no",
                     "minutes per seed": f"{np.mean([r.cost['seconds'] for r in records]) / 60:.1f}",
                 })  # fmt: skip
@@ -372,9 +270,7 @@ class Page:
         """All claims of each data source with effect, interval, detectable effect and both verdicts, folded."""
         for p in self.sources:
             table = claims_table(self.study, self._judged[p.data])
-            path = self.store.root / "tables" / f"{self.study.ID}-claims-{p.data}-{p.profile}.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            table.to_csv(path)
+            self._save(table, p, "claims")
             caption = f"All claims. {made_from(self._records(p))}"
             self._fold(report.to_html(table, caption), f"All claims on {ON[p.data]}")
 
@@ -443,7 +339,8 @@ def in_words(study: Study, judged: Judged) -> str:
     where = ON[judged.data]
     if judged.effect is None or judged.verdict == verdicts.NOT_TESTED:
         measured = f" ({effect_in_words(judged.effect, unit)})" if judged.effect else ""
-        return f"{claim.statement} Not tested on {where}{measured}: {judged.reason[:1].lower()}{judged.reason[1:]}"
+        reason = f"{judged.reason[:1].lower()}{judged.reason[1:].rstrip('.')}"
+        return f"{claim.statement} Not tested on {where}{measured}: {reason}."
     paper = "the paper prints no number"
     if claim.published_effect is not None:
         paper = f"the paper: {claim.published_effect:+.3g} {unit}".replace("-", "−")

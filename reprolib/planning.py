@@ -162,13 +162,11 @@ class Plan:
 # --- planning ----------------------------------------------------------------------------------------
 
 
-def plan(study: Any, parameters: StudyParameters, rows: Collection[str] = (), *, measured: bool = False) -> Plan:
+def plan(study: Study, parameters: StudyParameters, rows: Collection[str] = (), *, measured: bool = False) -> Plan:
     """What `run` with these parameters would do; with `measured` a few steps of each network are timed here.
 
-    UserError for a study that is not yet ported to `reprolib.study`, and for what `run` refuses, too.
+    UserError for what `run` refuses, too.
     """
-    if not isinstance(study, Study):
-        raise UserError(f"{study.ID} is not yet ported to the shared core, so that its runs cannot be planned.")
     if parameters.data_root and not Path(parameters.data_root).expanduser().is_dir():
         raise UserError(f"The data root {parameters.data_root} is not a folder; give the folder with the datasets.")
     store = studies.store_of(parameters)
@@ -429,5 +427,4 @@ def write_networks(study: Study) -> None:
 
 if __name__ == "__main__":
     for one in map(studies.load, studies.STUDIES):
-        if isinstance(one, Study):
-            write_networks(one)
+        write_networks(one)

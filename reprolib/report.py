@@ -1,7 +1,7 @@
-"""Ours beside the papers': facts, claims and their verdicts, published numbers, tables for the book."""
+"""Ours beside the papers': facts, published numbers, tables for the book."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
@@ -14,13 +14,11 @@ import numpy as np
 import pandas as pd
 
 from reprolib.errors import UserError
-from reprolib.paths import PUBLISHED, ROOT
-from reprolib.statistics import Interval, kendall_tau
+from reprolib.statistics import kendall_tau
 
 ABSENT = "—"
 NOT_DONE = "not done"
 RANKED = 5  # rows; the order of fewer says nothing
-VERDICTS = ("reproduced", "same direction", "not reproduced", "opposite", "not tested")
 
 
 @dataclass(frozen=True)
@@ -42,76 +40,6 @@ class Fact:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A testable sentence of a paper, its published effect, and ours with a 95 % interval.
-
-    `place`: where the paper says it ("Table 1"). `effect`, `low`, `high`: in `unit`, None where nothing was run.
-    `data`: synthetic, public or paper. `seeds`: how many trained networks stand behind each side.
-    """
-
-    study: str
-    id: str
-    statement: str
-    place: str
-    published_effect: float | None
-    unit: str
-    data: str
-    profile: str
-    effect: float | None
-    low: float | None
-    high: float | None
-    seeds: int
-    verdict: str
-
-    def to_json(self) -> dict:
-        """The claim as JSON-able fields; a number that is not finite becomes None."""
-        return {name: _finite_or_none(value) for name, value in asdict(self).items()}
-
-
-def verdict(
-    published_effect: float | None,
-    interval: Interval | None,
-    *,
-    data: str,
-    sign: int | None = None,
-    margin: float | None = None,
-) -> str:
-    """Compare our effect with the published one, by one rule for every claim of every paper.
-
-    - *not tested*: there is no interval, or its bounds are not finite, or it is withheld because the rows do not do
-      what the claim is about (`comparisons.claim`).
-    - *reproduced*: our effect has the published sign and its interval excludes zero; on the paper's own data
-      (`data` "paper") it is also at least half as large as published. A substitute data set says nothing
-      about a size, so there the sign alone is asked for.
-    - *same direction*: our effect has the published sign, but the interval includes zero, or (on the paper's
-      own data) the effect is less than half as large.
-    - *opposite*: our effect has the other sign and its interval excludes zero.
-    - *not reproduced*: everything else.
-
-    `sign` (+1 or −1): the direction that the paper's sentence claims where it prints no number, or one that does not
-    fit the sentence; then the sign alone is asked for on all data.
-
-    A published null, `published_effect` 0 without a sign, is *reproduced* when the whole interval lies within
-    ±`margin` and else *not reproduced*; ValueError: a null without a margin.
-    """
-    null = published_effect == 0 and sign is None
-    if null and (margin is None or margin <= 0):
-        raise ValueError("A published effect of 0 needs a margin > 0 that counts as no effect.")
-    if interval is None or not all(map(math.isfinite, (interval.point, interval.low, interval.high))):
-        return "not tested"
-    if null:
-        return "reproduced" if -margin <= interval.low <= interval.high <= margin else "not reproduced"
-    size_matters = data == "paper" and sign is None
-    sign = sign or math.copysign(1.0, published_effect)
-    point = sign * interval.point
-    nearest, farthest = sorted((sign * interval.low, sign * interval.high))
-    if point > 0:
-        large_enough = not size_matters or point >= abs(published_effect) / 2
-        return "reproduced" if nearest > 0 and large_enough else "same direction"
-    return "opposite" if farthest < 0 else "not reproduced"
-
-
 def fact(study: str, quantity: str, published: str | float, ours: float, *, source: str = "paper") -> Fact:
     """Check a number against a published one, at the published number of decimals.
 
@@ -124,21 +52,11 @@ def fact(study: str, quantity: str, published: str | float, ours: float, *, sour
     return Fact(study=study, quantity=quantity, published=printed, ours=ours, equal=equal, source=source)
 
 
-def published(study: str, table: str) -> pd.DataFrame:
-    """Read a paper's own table: rows and columns in printed order, nan where the paper gives no number.
-
-    Source: `studies/<study>/published.csv`, or `published/<study>.csv` of a study that is not yet ported, with
-    table,row,column,value. UserError: no such study or table.
-    """
-    own = ROOT / "reprolib" / "studies" / study / "published.csv"
-    path = own if own.exists() else PUBLISHED / f"{study}.csv"
-    if not path.exists():
-        raise UserError(f"Expected published numbers of {study} in {own}, found no such file; add it.")
-    return published_from(path, table)
-
-
 def published_from(path: Path, table: str) -> pd.DataFrame:
-    """`published`, from a file with the columns table, row, column and value."""
+    """A paper's own table: rows and columns in printed order, nan where the paper gives no number.
+
+    path: a study's published.csv, with the columns table, row, column and value. UserError: no such table.
+    """
     study = path.stem if path.stem != "published" else path.parent.name
     cells = pd.read_csv(path, dtype={"table": str})
     if table not in set(cells["table"]):
@@ -216,29 +134,6 @@ def to_html(table: pd.DataFrame, caption: str) -> str:
     return f'<figure class="results">{title}\n<div style="overflow-x: auto">\n{body}\n</div></figure>'
 
 
-def verdict_table(claims: Sequence[Claim]) -> pd.DataFrame:
-    """One row per claim of one data source: the sentence, the verdict, ours, the published effect and its place."""
-    return pd.DataFrame(
-        {
-            "verdict": [c.verdict for c in claims],
-            "ours": [_with_unit(_signed(c.effect), c.unit, absent=NOT_DONE) for c in claims],
-            "95 % interval": [_bounds(c.low, c.high) for c in claims],
-            "paper": [_with_unit(_signed(c.published_effect), c.unit) for c in claims],
-            "place": [c.place for c in claims],
-        },
-        index=pd.Index([c.statement for c in claims]),
-    )
-
-
-def verdict_counts(claims: Sequence[Claim]) -> pd.DataFrame:
-    """How many claims of each study have each verdict: one row per (study, data), one column per verdict."""
-    counts: Mapping[tuple[str, str], dict[str, int]] = {(c.study, c.data): dict.fromkeys(VERDICTS, 0) for c in claims}
-    for c in claims:
-        counts[c.study, c.data][c.verdict] += 1
-    index = pd.MultiIndex.from_tuples(list(counts), names=["study", "data"])
-    return pd.DataFrame(list(counts.values()), index=index, columns=list(VERDICTS))
-
-
 def fidelity_table(facts: Sequence[Fact]) -> pd.DataFrame:
     """One row per exactly checkable number: published, ours at the published precision, equal or not."""
     return pd.DataFrame(
@@ -298,21 +193,3 @@ def _number(value: float, form: Callable[[float], str], *, absent: str) -> str:
 def _mean_sd(mean: float, sd: float, form: Callable[[float], str]) -> str:
     spread = f" ± {form(sd)}" if math.isfinite(mean) and math.isfinite(sd) else ""
     return _number(mean, form, absent=NOT_DONE) + spread
-
-
-def _signed(value: float | None) -> str:
-    if value is None or not math.isfinite(value):
-        return ""
-    return f"{value:+.3g}".replace("-", "−")
-
-
-def _with_unit(number: str, unit: str, *, absent: str = ABSENT) -> str:
-    return f"{number} {unit}".strip() if number else absent
-
-
-def _bounds(low: float | None, high: float | None) -> str:
-    return f"{_signed(low)} … {_signed(high)}" if _signed(low) and _signed(high) else ABSENT
-
-
-def _finite_or_none(value):
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -22,7 +22,7 @@ from reprolib.study import Claim, Judged, Row, Study, Table
 from reprolib.trial import Record
 
 EXTENDED_SEEDS = 10  # to which the rows of an inconclusive claim may be extended once
-MINIMUM_SEEDS = 3  # of a row that has so many, for a table or figure to count as done
+MINIMUM_SEEDS = verdicts.FEWEST_SEEDS  # of a row that has so many, for a table or figure to count as done
 
 
 class Results:
@@ -54,14 +54,14 @@ class Results:
     def sources(self, profiles: Sequence[str], place: str | None = None) -> list[StudyParameters]:
         """The data sources with records of a place (of any without one), most trusted first.
 
-        Each with the best of the `profiles` that did all of its rows, else with the best that has a record.
+        Each with the best of the `profiles` that did all of its rows, else with the one that has records of most rows.
         """
         found = []
         for data in reversed(DATA):  # paper, public, synthetic
             of_data = [self.study.Parameters(profile=profile, data=data) for profile in profiles]
             some = [p for p in of_data if self.by_row(p, place)]
             whole = [p for p in some if self.is_done([r for r in self.study.rows(p) if place in (None, *r.places)])]
-            found += (whole or some)[:1]
+            found += (whole or sorted(some, key=lambda p: -len(self.by_row(p, place))))[:1]
         return found
 
     def is_done(self, rows: Sequence[Row]) -> bool:
@@ -198,7 +198,11 @@ class Results:
         pair = dict(zip((claim.a, claim.b), self._pair(parameters, claim), strict=True))
         trivial = self.best_trivial(parameters, claim.a)
         learned = {n: trivial is not None and self._learned(parameters, n, trivial) for n in pair}
-        converged = {name: all(r.stopped.get("converged", True) for r in records) for name, records in pair.items()}
+        rows = self.rows(parameters)
+        converged = {
+            name: rows[name].step_matched or all(r.stopped.get("converged", True) for r in records)
+            for name, records in pair.items()
+        }
         first = min(_started(record) for records in pair.values() for record in records)
         registered = bool(claim.registered) and claim.registered <= first
         if trivial is None:

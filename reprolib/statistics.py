@@ -1,4 +1,4 @@
-"""Paired effects with t intervals, Holm's correction, bootstrap intervals and rank agreement.
+"""Paired effects with t intervals, Holm's correction and rank agreement.
 
 Scores are arrays (seeds, items, …). The last axes hold what a statistic needs of one item: a number, a confusion
 matrix, or (correct, total).
@@ -13,16 +13,6 @@ from scipy.special import stdtr, stdtrit  # scipy.stats takes four times as long
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Takes the mean over items, (R, S, …), and returns one number per resample and seed, (R, S)."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval; `n` is the number of test items."""
-
-    point: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -52,56 +42,6 @@ class Effect:
 def mean(item_mean: np.ndarray) -> np.ndarray:
     """The statistic of plain scores (seeds, items): their mean."""
     return item_mean
-
-
-def bootstrap(
-    scores: ArrayLike,
-    statistic: Statistic = mean,
-    *,
-    groups: ArrayLike | None = None,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Value of `statistic` over seeds and items, with the 95 % percentile interval of a bootstrap over both.
-
-    scores: (seeds, items, …). The point is the mean over seeds of statistic(mean over items). `groups`: one number an
-    item; items of one group (pictures of one person) are drawn together. ValueError: fewer than one seed or item.
-    """
-    scores = _scores(scores)
-    rng = np.random.default_rng(seed)
-    item_weights = _resample_items(rng, resamples, scores.shape[1], groups)
-    seed_weights = _resample(rng, resamples, scores.shape[0])
-    return _interval(
-        _value(scores, statistic), _values(scores, statistic, item_weights, seed_weights), n=scores.shape[1]
-    )
-
-
-def paired_bootstrap(
-    a: ArrayLike,
-    b: ArrayLike,
-    statistic: Statistic = mean,
-    *,
-    groups: ArrayLike | None = None,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Value and 95 % interval of statistic(a) − statistic(b), both measured on the same test items.
-
-    `a` (seeds, items, …) and `b` (seeds', items, …): every resample takes the same items of both; where both
-    have as many seeds, also the same seeds. `groups` as in `bootstrap`. ValueError: the numbers of items differ.
-    """
-    a, b = _scores(a), _scores(b)
-    if a.shape[1] != b.shape[1]:
-        raise ValueError(f"a and b must be measured on the same test items, found {a.shape[1]} and {b.shape[1]}.")
-    rng = np.random.default_rng(seed)
-    item_weights = _resample_items(rng, resamples, a.shape[1], groups)
-    seed_weights_a = _resample(rng, resamples, a.shape[0])
-    seed_weights_b = seed_weights_a if len(a) == len(b) else _resample(rng, resamples, b.shape[0])
-    return _interval(
-        _value(a, statistic) - _value(b, statistic),
-        _values(a, statistic, item_weights, seed_weights_a) - _values(b, statistic, item_weights, seed_weights_b),
-        n=a.shape[1],
-    )
 
 
 def paired_effect(
@@ -173,24 +113,12 @@ def p_value(effect: Effect, against: float = 0.0) -> float:
     return float(2 * stdtr(effect.df, -distance / effect.se))
 
 
-def holm(p_values: ArrayLike) -> np.ndarray:
-    """Holm's adjusted p of each of m hypotheses, (m,) float64; a nan stays nan and does not count in m.
-
-    Source: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
-    """
-    p = np.asarray(p_values, np.float64)
-    order = np.argsort(p)[: np.isfinite(p).sum()]  # argsort puts nan last
-    adjusted = np.full(p.shape, np.nan)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
-    return adjusted
-
-
 def holm_levels(p_values: ArrayLike, *, level: float = 0.95) -> np.ndarray:
     """Level of each claim's interval under Holm's correction, (m,) float64; nan where p is nan.
 
     The claim whose p has rank r among m (1 = smallest) gets level 1 − (1 − level)/(m − r + 1). Holm's procedure stops
     at the first claim that is not significant, so all later claims keep that claim's level. An interval at its level
-    excludes zero exactly where the adjusted p of `holm` is below 1 − level.
+    excludes zero exactly where the adjusted p is below 1 − level.
     """
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p)[: np.isfinite(p).sum()]
@@ -221,24 +149,8 @@ def _scores(scores: ArrayLike) -> np.ndarray:
     return scores
 
 
-def _resample(rng: np.random.Generator, resamples: int, n: int) -> np.ndarray:
-    """How often each of n things is drawn in each resample: (R, n), rows sum to n."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-
-
-def _resample_items(rng: np.random.Generator, resamples: int, n: int, groups: ArrayLike | None) -> np.ndarray:
-    """How often each of n items counts in each resample: (R, n), rows sum to n; whole groups are drawn if given."""
-    if groups is None:
-        return _resample(rng, resamples, n)
-    members = np.unique(groups, return_inverse=True)[1]
-    if members.shape != (n,):
-        raise ValueError(f"groups must give one number to each of {n} items, found shape {members.shape}.")
-    drawn = _resample(rng, resamples, members.max() + 1)[:, members]
-    return drawn * (n / drawn.sum(1, keepdims=True))  # groups differ in size
-
-
 def _resample_units(rng: np.random.Generator, resamples: int, n: int) -> np.ndarray:
-    """As `_resample`, five times as fast for a thousand units."""
+    """How often each of n units is drawn in each resample: float64 (R, n), rows sum to n."""
     drawn = rng.integers(0, n, (resamples, n)) + n * np.arange(resamples)[:, None]
     return np.bincount(drawn.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 
@@ -271,18 +183,3 @@ def _combine(
     with np.errstate(invalid="ignore"):  # 0/0 where all differences are equal
         df = np.fmax((careful + unit) ** 2 / spread, seeds - 1)
     return se, df
-
-
-def _value(scores: np.ndarray, statistic: Statistic) -> float:
-    return float(np.mean(statistic(scores.mean(1)[None])))
-
-
-def _values(scores: np.ndarray, statistic: Statistic, item_counts: np.ndarray, seed_counts: np.ndarray) -> np.ndarray:
-    item_mean = np.tensordot(item_counts, scores, axes=(1, 1)) / scores.shape[1]  # (R, S, …)
-    return (statistic(item_mean) * seed_counts).sum(1) / len(scores)  # (R, S) -> (R,)
-
-
-def _interval(point: float, values: np.ndarray, *, n: int) -> Interval:
-    finite = values[np.isfinite(values)]
-    low, high = np.quantile(finite, (0.025, 0.975)) if finite.size else (np.nan, np.nan)
-    return Interval(point=point, low=float(low), high=float(high), n=n)

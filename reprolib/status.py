@@ -1,7 +1,6 @@
 """What is done of the whole reproduction, and what became of the papers' claims, read from the records."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 from reprolib import paths, studies
@@ -9,10 +8,8 @@ from reprolib.parameters import DATA
 from reprolib.results import Results
 from reprolib.store import RunStore
 from reprolib.study import Row, Study
-from reprolib.trial import Record, Trial
 
 PROFILES = ("gpu", "cpu")  # best first; smoke runs never count
-UNDECLARED = {("wang2018", "tables"): 1}  # its Table 1, layer sizes, is checked as facts until the study is ported
 
 CLAIM_KEYS = (  # of `claims --json`, which others parse
     *("study", "id", "statement", "primary", "published_effect", "unit", "data", "dataset", "profile"),
@@ -29,43 +26,25 @@ def status(store: RunStore | None = None, *, profiles: Sequence[str] = PROFILES)
     `profiles`: those that count, best first; only the book of a smoke run asks for ("smoke",).
     """
     store = store or RunStore(paths.RESULTS)
-    loaded = {study_id: studies.load(study_id) for study_id in studies.STUDIES}
-    found = {
-        study_id: (_status if isinstance(study, Study) else _study_status)(study, store, profiles)
-        for study_id, study in loaded.items()
-    }
+    found = {study_id: _status(studies.load(study_id), store, profiles) for study_id in studies.STUDIES}
     totals = {kind: [0, 0] for kind in ("tables", "figures", "systems")}
-    for study_id, study in found.items():
+    for study in found.values():
         for kind, total in totals.items():
             total[0] += sum(map(_is_done, study[kind].values()))
-            total[1] += len(study[kind]) + UNDECLARED.get((study_id, kind), 0)
+            total[1] += len(study[kind])
     return {"studies": found, "totals": totals}
 
 
-def claims(
-    study: ModuleType, store: RunStore | None = None, *, profiles: Sequence[str] = PROFILES
-) -> list[dict[str, Any]]:
+def claims(study: Study, store: RunStore | None = None, *, profiles: Sequence[str] = PROFILES) -> list[dict[str, Any]]:
     """Every claim of a study on every data source, from the best profile that tests it."""
-    store = store or RunStore(paths.RESULTS)
-    if isinstance(study, Study):
-        results = Results(study, store)
-        asked = [data for data in reversed(DATA) if any(data in claim.data for claim in study.registered_claims)]
-        of_data = [study.Parameters(profile=profiles[-1], data=data) for data in asked]
-        return [row for parameters in of_data for row in results.claims_json(parameters, profiles)]
-    chosen = []
-    for data in DATA:
-        best: dict[str, Any] = {}
-        for profile in profiles:
-            for claim in study.claims(study.Parameters(profile=profile, data=data), store):
-                if claim.id not in best or best[claim.id].verdict == "not tested" != claim.verdict:
-                    best[claim.id] = claim
-        chosen += best.values()
-    rows = [claim.to_json() for claim in chosen]
-    return [{key: row.get(key) for key in CLAIM_KEYS} for row in rows]
+    results = Results(study, store or RunStore(paths.RESULTS))
+    asked = [data for data in reversed(DATA) if any(data in claim.data for claim in study.registered_claims)]
+    of_data = [study.Parameters(profile=profiles[-1], data=data) for data in asked]
+    return [row for parameters in of_data for row in results.claims_json(parameters, profiles)]
 
 
 def _status(study: Study, store: RunStore, profiles: Sequence[str]) -> dict[str, Any]:
-    """Tables, figures and methods of a ported study: each data source with the best profile that did all rows."""
+    """Tables, figures and methods of a study: each data source with the best profile that did all rows."""
     results = Results(study, store)
     tables = {table.place: {} for table in study.declared_tables if table.place.startswith("table ")}
     places: dict[str, dict[str, Entry]] = tables | {figure: {} for figure in study.figures}
@@ -94,41 +73,6 @@ def _rows_entry(rows: Sequence[Row], results: Results, profile: str) -> Entry | 
     devices = {record.cost["device_name"] for of in records for record in of}
     seeds = min((len(of) for row, of in zip(rows, records, strict=True) if row.seeds > 1), default=1)
     return {"profile": profile, "seeds": seeds, "device": ", ".join(sorted(devices))}
-
-
-def _study_status(study: ModuleType, store: RunStore, profiles: Sequence[str]) -> dict[str, Any]:
-    records = {record.trial.key: record for record in store.records(study.ID)}
-    numbered: dict[str, dict[str, Entry]] = {"table": {}, "figure": {}}
-    systems: dict[str, Entry] = {name: {"reason": reason} if reason else {} for name, reason in study.SYSTEMS.items()}
-    for data in DATA:
-        # The worse profile first: what the better one has done then takes its place.
-        for profile in reversed(profiles):
-            places = study.trials(study.Parameters(profile=profile, data=data))
-            entries = {place: _entry(trials, records, profile) for place, trials in places.items()}
-            any_table = any(entry for place, entry in entries.items() if place.startswith("table "))
-            for place, trials in places.items():
-                kind, number = place.split(maxsplit=1)
-                if kind not in numbered:
-                    continue  # an extra beyond the paper
-                entry = entries[place]
-                if not trials and any_table:
-                    entry = {"profile": profile, "seeds": 0, "device": "none needed"}
-                _note(numbered[kind], number, data, entry)
-            everything = {trial.key: trial for trials in places.values() for trial in trials}.values()
-            for name, reason in study.SYSTEMS.items():
-                if reason is None:
-                    own = [trial for trial in everything if trial.params.get("system") == name]
-                    _note(systems, name, data, _entry(own, records, profile))
-    return {"tables": numbered["table"], "figures": numbered["figure"], "systems": systems}
-
-
-def _entry(trials: Sequence[Trial], records: Mapping[str, Record], profile: str) -> Entry | None:
-    """How the trials were done; None unless there are some and all of them are in the store."""
-    if not trials or any(trial.key not in records for trial in trials):
-        return None
-    devices = {records[trial.key].cost["device_name"] for trial in trials}
-    seeds = {trial.seed for trial in trials}
-    return {"profile": profile, "seeds": len(seeds), "device": ", ".join(sorted(devices))}
 
 
 def _note(entries: dict[str, Entry], name: str, data: str, entry: Entry | None) -> None:

@@ -42,6 +42,7 @@ class Row:
     config: Any  # the study's own frozen configuration
     seeds: int
     places: tuple[str, ...]  # such as ("table 3", "figure 6")
+    step_matched: bool = False  # a control that stops after as many steps as its rival, whether it has converged or not
 
 
 @dataclass(frozen=True)
@@ -211,13 +212,14 @@ class Study:
     # --- what came of it -----------------------------------------------------------------------------
 
     def tables(self, parameters: StudyParameters, store: RunStore) -> dict[str, pd.DataFrame]:
-        """Every table of the chosen places, ours beside the paper's."""
+        """Every table of the chosen places, ours beside the paper's; those of the method itself have no columns and are
+        left out."""
         from reprolib.results import Results  # which reads what is declared here
 
         results = Results(self, store)
         places = select({table.place: table for table in self.declared_tables} | dict.fromkeys(self.figures),
                         parameters.tables)  # fmt: skip
-        return {place: results.table(parameters, table) for place, table in places.items() if table is not None}
+        return {place: results.table(parameters, table) for place, table in places.items() if table and table.columns}
 
     # --- claims --------------------------------------------------------------------------------------
 

@@ -1,61 +1,309 @@
-"""The three tables of the book's first page: what is done, what the claims came to, what it cost."""
+"""The book's first page in sentences and tables: what was found, how each claim fared, what is done, what it cost."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import pandas as pd
 
 from reprolib import studies
 from reprolib.parameters import DATA
-from reprolib.report import ABSENT, NOT_DONE
+from reprolib.report import ABSENT
 from reprolib.store import RunStore
 from reprolib.trial import Record
-from reprolib.verdicts import VERDICTS
+from reprolib.verdicts import (
+    INCONCLUSIVE,
+    NOT_REPRODUCED,
+    NOT_TESTED,
+    OPPOSITE,
+    REPRODUCED,
+    SMALLER,
+    VERDICTS,
+)
 
-OLD_VERDICT = "same direction"  # of studies that are not yet ported to `reprolib.study`
+SHORT = {  # what the first page calls each paper; a study without an entry goes by its title
+    "masi2020": "Structure via consensus",
+    "yang2023": "Fuzzy lips",
+    "yin2020": "Interlinked parsing",
+    "wang2018": "Face masks in video",
+    "sheng2021": "Lip reading by graphs",
+}
+TRUSTED = tuple(reversed(DATA))  # paper, public, synthetic
+DATA_IN_WORDS = {"paper": "paper's own data", "public": "other real data", "synthetic": "rendered data"}
+SYMBOLS = {
+    REPRODUCED: "✓", SMALLER: "½", NOT_REPRODUCED: "✗", OPPOSITE: "↓", INCONCLUSIVE: "?", NOT_TESTED: "·",
+}  # fmt: skip
+MEANINGS = {  # in a line each; the rules are in book/methods.md
+    REPRODUCED: "We find the claimed effect, and it can be at least half as large as published.",
+    SMALLER: "We find the claimed effect, but it is less than half as large as published.",
+    NOT_REPRODUCED: "We do not find it, and an effect half as large as published is excluded.",
+    OPPOSITE: "We find the opposite of what is claimed.",
+    INCONCLUSIVE: "Our interval holds both no effect and half the published one: more data would be needed.",
+    NOT_TESTED: "Nothing was run, or a gate is closed: a row did not learn, did not converge, or was not registered.",
+}
+
+Claims = Sequence[Mapping[str, Any]]  # rows of `reprolib.status.claims`
 
 
-def coverage(found: Mapping[str, Any]) -> pd.DataFrame:
-    """One row per paper and data source: what is done of what there is; from `reprolib.status.status`."""
-    rows = []
-    for study in studies.STUDIES:
-        title = studies.load(study).TITLE
-        parts = found["studies"].get(study)
-        if parts is None:
-            rows.append({"paper": title, "data": ABSENT} | dict.fromkeys(("tables", "figures", "systems"), NOT_DONE))
-            continue
-        for data in DATA:
-            entries = [entry[data] for kind in parts.values() for entry in kind.values() if data in entry]
-            row = {"paper": title, "data": data}
-            row |= {kind: _done(parts[kind], data) for kind in ("tables", "figures", "systems")}
-            row |= {name: _all(entries, name) for name in ("profile", "seeds", "device")}
-            rows.append(row)
-    table = pd.DataFrame(rows).fillna(ABSENT)
-    table["paper"] = table["paper"].mask(table["paper"].duplicated(), "")  # named once
-    return table.set_index("paper").rename_axis(index=None)
+def short_title(study: str) -> str:
+    """What the first page calls a paper."""
+    return SHORT.get(study) or studies.load(study).TITLE
 
 
-def verdicts(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per claim: the published effect, then verdict, effect and 95 % interval on each data source.
+def by_study(claims: Claims) -> dict[str, list[Mapping[str, Any]]]:
+    """Study → its claims, in the book's order of papers; every paper has an entry."""
+    return {study: [claim for claim in claims if claim["study"] == study] for study in studies.STUDIES}
 
-    `claims`: from `reprolib.status.claims`, of any number of studies.
+
+# --- findings ----------------------------------------------------------------------------------------
+
+
+def findings(claims: Claims) -> str:
+    """One sentence per paper, as an HTML list."""
+    sentences = (
+        f'<li><a href="{study}.html">{escape(short_title(study))}</a>: {escape(finding(of_study))}</li>'
+        for study, of_study in by_study(claims).items()
+    )
+    return f'<ul class="findings">{"".join(sentences)}</ul>'
+
+
+def finding(claims: Claims) -> str:
+    """What became of one paper's primary claims, in one sentence.
+
+    A claim counts on the most trusted data that could test it. The claim that is told in full is the first of the
+    tested ones in registered order.
     """
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for claim in claims:
-        row = rows.setdefault((claim["study"], claim["id"]), {"claim": claim["statement"]})
-        row["paper says"] = _effect(claim["published_effect"], claim["unit"])
-        row[f"on {claim['data']} data"] = _found(claim)
-    columns = ["claim", "paper says", *(f"on {data} data" for data in DATA)]
-    index = pd.Index([study for study, _ in rows])
-    return pd.DataFrame([{**dict.fromkeys(columns, "not tested"), **row} for row in rows.values()], index, columns)
+    primary = [claim for claim in claims if claim["primary"]]
+    asked = list(dict.fromkeys(claim["id"] for claim in primary))
+    if not asked:
+        return "nothing has been run that could tell; its claims are not yet judged by the rules of this book."
+    best: dict[str, Mapping[str, Any]] = {}
+    for data in TRUSTED:
+        for claim in primary:
+            if claim["data"] == data and claim["verdict"] != NOT_TESTED:
+                best.setdefault(claim["id"], claim)
+    if not best:
+        return f"nothing has been run that could tell whether its {len(asked)} primary claims hold."
+    counts = Counter(claim["verdict"] for claim in best.values())
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    first = best[next(id for id in asked if id in best)]
+    return (
+        f"{len(best)} of {len(asked)} primary claims could be tested ({told}); "
+        f"“{first['statement'].rstrip('.')}” is {first['verdict']} on {_the(first['data'])}: {_found(first)}."
+    )
 
 
-def verdict_counts(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """How often each verdict was given on each data source: one row per data source."""
-    given = pd.DataFrame([(claim["data"], claim["verdict"]) for claim in claims], columns=["data", "verdict"])
-    counts = pd.crosstab(given["data"], given["verdict"])
-    columns = [*VERDICTS, OLD_VERDICT] if OLD_VERDICT in counts else list(VERDICTS)
-    return counts.reindex(index=list(DATA), columns=columns, fill_value=0).rename_axis(index=None, columns=None)
+def _the(data: str) -> str:
+    return f"the {DATA_IN_WORDS[data]}" if data == "paper" else DATA_IN_WORDS[data]
+
+
+def _found(claim: Mapping[str, Any]) -> str:
+    """ "+0.21 points (−0.40 to +0.80; paper +2.1)"."""
+    paper = "a direction" if claim["published_effect"] is None else _signed(claim["published_effect"])
+    interval = "" if claim["low"] is None else f"{_signed(claim['low'])} to {_signed(claim['high'])}; "
+    return f"{_signed(claim['effect'])} {claim['unit']} ({interval}paper {paper})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}".replace("-", "−")
+
+
+# --- the matrix of verdicts --------------------------------------------------------------------------
+
+
+def verdict_matrix(claims: Claims) -> str:
+    """Primary claims × data sources, grouped by paper, as one HTML table: a symbol, a word and a colour per verdict.
+
+    Columns are the claims in registered order; a folded list beneath says which is which.
+    """
+    primary = {study: [claim for claim in of_study if claim["primary"]] for study, of_study in by_study(claims).items()}
+    asked = {study: list(dict.fromkeys(c["id"] for c in of_study)) for study, of_study in primary.items()}
+    width = max(map(len, asked.values()), default=0)
+    head = "".join(f'<th scope="col">{number}</th>' for number in range(1, width + 1))
+    head = f'<tr><th scope="col">primary claim</th>{head}</tr>'
+    body = "".join(_block(study, asked[study], primary[study], width) for study in primary)
+    counts = Counter(claim["verdict"] for of_study in primary.values() for claim in of_study)
+    total = sum(counts.values())
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) or "none"
+    caption = (
+        f"Verdicts on the primary claims of the five papers, on each kind of data on which they are registered: "
+        f"{total} in all, {told}."
+    )
+    lists = "".join(
+        f"<p>{escape(short_title(study))}</p><ol>"
+        + "".join(f"<li>{escape(next(c for c in primary[study] if c['id'] == id)['statement'])}</li>" for id in ids)
+        + "</ol>"
+        for study, ids in asked.items()
+        if ids
+    )
+    return (
+        f'<figure class="matrix"><div class="frame" tabindex="0" role="region" aria-label="Matrix of verdicts">'
+        f"<table><caption>{caption}</caption><thead>{head}</thead>{body}</table></div>"
+        f"<figcaption>{legend()}</figcaption>"
+        f"<details><summary>Which claim is which?</summary>{lists}</details></figure>"
+    )
+
+
+def legend() -> str:
+    """The symbols of the verdicts with their names, in one line of HTML."""
+    return " ".join(f'<span class="key">{_mark(v)} {v}</span>' for v in VERDICTS)
+
+
+def glossary() -> str:
+    """Each verdict with its symbol and what it means, as an HTML table."""
+    rows = "".join(f'<tr><th scope="row">{_mark(v)} {v}</th><td>{MEANINGS[v]}</td></tr>' for v in VERDICTS)
+    return f'<table class="glossary"><tbody>{rows}</tbody></table>'
+
+
+def _mark(verdict: str) -> str:
+    return f'<span class="verdict {_css(verdict)}" aria-hidden="true">{SYMBOLS[verdict]}</span>'
+
+
+def _css(verdict: str) -> str:
+    return verdict.replace(" ", "-")
+
+
+def _block(study: str, ids: Sequence[str], claims: Claims, width: int) -> str:
+    """The rows of one paper: its name, then one row per data source on which a primary claim is registered."""
+    name = f'<a href="{study}.html">{escape(short_title(study))}</a>'
+    rows = [f'<tr><th scope="rowgroup" colspan="{width + 1}">{name}</th></tr>']
+    for data in TRUSTED:
+        found = {claim["id"]: claim for claim in claims if claim["data"] == data}
+        if found:
+            cells = "".join(_cell(found.get(id)) for id in ids) + "<td></td>" * (width - len(ids))
+            rows.append(f'<tr><th scope="row">{DATA_IN_WORDS[data]}</th>{cells}</tr>')
+    if len(rows) == 1:
+        rows.append(f'<tr><td colspan="{width + 1}">not yet judged by the rules of this book</td></tr>')
+    return f"<tbody>{''.join(rows)}</tbody>"
+
+
+def _cell(claim: Mapping[str, Any] | None) -> str:
+    if claim is None:
+        return "<td></td>"
+    verdict = claim["verdict"]
+    title = f"{claim['statement']} {verdict.capitalize()}"
+    if claim["effect"] is not None:
+        title += f": {_found(claim)}"
+    return f'<td title="{escape(title)}">{_mark(verdict)}<span class="word"> {verdict}</span></td>'
+
+
+# --- all claims --------------------------------------------------------------------------------------
+
+
+def claims_table(claims: Claims) -> pd.DataFrame:
+    """One row per claim and data source, with everything that a reader may want to search or filter by."""
+    columns = [
+        *("paper", "claim", "role", "data", "verdict", "after Holm", "ours", "95 % interval", "paper's effect"),
+        *("detectable", "seeds", "profile"),
+    ]
+    rows = [_line(claim) for of_study in by_study(claims).values() for claim in sorted(of_study, key=_trust)]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _trust(claim: Mapping[str, Any]) -> int:
+    return TRUSTED.index(claim["data"])
+
+
+def _line(claim: Mapping[str, Any]) -> dict[str, Any]:
+    unit, measured = claim["unit"], claim["effect"] is not None
+    known = measured and claim["low"] is not None
+    published, detectable = claim["published_effect"], claim.get("detectable")
+    roles = {True: "primary", False: "secondary", None: "first round"}
+    return {
+        "paper": short_title(claim["study"]),
+        "claim": claim["statement"],
+        "role": roles[claim.get("primary")],
+        "data": DATA_IN_WORDS[claim["data"]],
+        "verdict": claim["verdict"],
+        "after Holm": claim.get("verdict_holm") or ABSENT,
+        "ours": f"{_signed(claim['effect'])} {unit}" if measured else ABSENT,
+        "95 % interval": f"{_signed(claim['low'])} … {_signed(claim['high'])}" if known else ABSENT,
+        "paper's effect": ABSENT if published is None else f"{_signed(published)} {unit}",
+        "detectable": ABSENT if detectable is None else f"{detectable:.3g}",
+        "seeds": claim["seeds"],
+        "profile": claim["profile"] if measured else ABSENT,
+    }
+
+
+def interactive(table: pd.DataFrame, caption: str, *, id: str, choose: Sequence[str]) -> str:
+    """A table that can be searched and sorted, and filtered by the columns to `choose` from, as HTML.
+
+    It needs `scripts` once on the page; where scripts are off it is a plain table.
+    """
+    from itables import to_html_datatable
+
+    choices = [list(table.columns).index(name) for name in choose]
+    return to_html_datatable(
+        table, caption, connected=False, table_id=id, use_to_html=True, showIndex=False,
+        classes="display compact", style="width:100%;caption-side:top", pageLength=10, autoWidth=False,
+        lengthMenu=[10, 25, {"label": "all", "value": -1}],
+        layout={"topStart": "search", "topEnd": "pageLength", "bottomStart": "info", "bottomEnd": "paging"},
+        columnControl=["order"], columnDefs=[{"targets": choices, "columnControl": ["order", ["searchList"]]}],
+    )  # fmt: skip
+
+
+def scripts() -> str:
+    """The script and style sheet of `interactive` tables, whole, so that no network is needed; as HTML."""
+    from itables import options
+    from itables.javascript import generate_init_offline_itables_html
+
+    html = generate_init_offline_itables_html(options.dt_bundle)
+    return html[: html.rindex("</script>") + len("</script>")]  # without a note for who has scripts off
+
+
+# --- what is done ------------------------------------------------------------------------------------
+
+
+def done(found: Mapping[str, Any]) -> str:
+    """One line per paper: each of its tables and figures as a square, and its methods as a bar; as HTML.
+
+    `found`: from `reprolib.status.status`. A square of something done holds a letter for its most trusted data.
+    """
+    lines = []
+    for study, kinds in found["studies"].items():
+        methods = [entry for entry in kinds["systems"].values() if "reason" not in entry]
+        trained = sum(any(data in entry for data in DATA) for entry in methods)
+        cells = [
+            f'<td><span class="squares">{_squares(kinds[kind], kind)}</span></td>' for kind in ("tables", "figures")
+        ]
+        share = 100 * trained / len(methods) if methods else 0
+        bar = f'<span class="bar" aria-hidden="true"><span style="width: {share:.0f}%"></span></span>'
+        cells.append(f"<td>{bar} {trained} of {len(methods)}</td>")
+        lines.append(f'<tr><th scope="row">{escape(short_title(study))}</th>{"".join(cells)}</tr>')
+    totals = {kind: "{} of {}".format(*counts) for kind, counts in found["totals"].items()}
+    caption = (
+        f"Done: {totals['tables']} tables and {totals['figures']} figures of the five papers. A filled square is done, "
+        "all its rows with at least three seeds, on the paper's own data (P), other real data (R) or rendered data (S)."
+    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("paper", "tables", "figures", "methods trained"))
+    return (
+        f'<figure class="done"><div class="frame" tabindex="0" role="region" aria-label="What is done"><table>'
+        f"<caption>{caption}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div></figure>"
+    )
+
+
+LETTERS = {"paper": "P", "public": "R", "synthetic": "S"}
+
+
+def _squares(places: Mapping[str, Mapping[str, Any]], kind: str) -> str:
+    squares = []
+    for number, entry in places.items():
+        best = next((data for data in TRUSTED if data in entry), None)
+        if best is None:
+            told = f"{kind[:-1].capitalize()} {number}: not done"
+        else:
+            how = entry[best]
+            told = f"{kind[:-1].capitalize()} {number}: {DATA_IN_WORDS[best]}, {how['profile']}, {how['seeds']} seeds"
+        filled = "open" if best is None else "filled"
+        letter = f"<b>{LETTERS[best]}</b>" if best else ""
+        squares.append(f'<span class="square {filled}" role="img" aria-label="{escape(told)}" title="{escape(told)}">'
+                       f"{escape(number)}{letter}</span>")  # fmt: skip
+    return "".join(squares)
+
+
+# --- what it cost ------------------------------------------------------------------------------------
 
 
 def compute(store: RunStore, studies: Sequence[str]) -> pd.DataFrame:
@@ -74,29 +322,6 @@ def compute(store: RunStore, studies: Sequence[str]) -> pd.DataFrame:
     table = table.reset_index().rename(columns={"memory": "peak memory"})
     table["failed trials of the paper"] = [failed[study] for study in table["paper"]]
     return table.set_index("paper").rename_axis(index=None)
-
-
-def _done(places: Mapping[str, Mapping[str, Any]], data: str) -> str:
-    possible = [entry for entry in places.values() if "reason" not in entry]
-    done = sum(data in entry for entry in possible)
-    return f"{done} of {len(possible)}" if done else NOT_DONE
-
-
-def _all(entries: Sequence[Mapping[str, Any]], name: str) -> str:
-    values = dict.fromkeys(str(entry[name]) for entry in entries if entry["seeds"])
-    return ", ".join(sorted(values)) or ABSENT
-
-
-def _found(claim: Mapping[str, Any]) -> str:
-    if claim["effect"] is None:
-        return claim["verdict"]
-    bounds = f"{claim['low']:+.2f} … {claim['high']:+.2f}".replace("-", "−")
-    effect = _effect(claim["effect"], claim["unit"])
-    return f"{claim['verdict']}: {effect} ({bounds}), {claim['seeds']} seeds, {claim['profile']}"
-
-
-def _effect(value: float | None, unit: str) -> str:
-    return ABSENT if value is None else f"{value:+.3g} {unit}".replace("-", "−").strip()
 
 
 def _cost(record: Record) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from reprolib.statistics import Effect, holm_levels, p_value
 VERDICTS = ("reproduced", "smaller", "not reproduced", "opposite", "inconclusive", "not tested")
 REPRODUCED, SMALLER, NOT_REPRODUCED, OPPOSITE, INCONCLUSIVE, NOT_TESTED = VERDICTS
 
+FEWEST_SEEDS = 3  # of a verdict
 LEARNED_MARGIN = 10.0
 """Points of the main score by which a row must beat the best trivial predictor on validation items."""
 
@@ -143,6 +144,8 @@ def judge(
     low, high = effect.interval(level)
     if math.isnan(low):
         return Judgement(NOT_TESTED, _why_no_interval(effect))
+    if effect.seeds < FEWEST_SEEDS:
+        return Judgement(NOT_TESTED, f"Fewer than {FEWEST_SEEDS} seeds of both rows were run.")
     return Judgement(rule(low, high))
 
 

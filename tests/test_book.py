@@ -24,6 +24,7 @@ from reprolib.paths import EXECUTED
 pytestmark = pytest.mark.book
 
 WIDTHS = {"phone": 390, "desktop": 1280}
+AXE = Path(__file__).parent / "axe" / "axe.min.js"  # axe-core 4.14.1 from npm, under the licence beside it
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (  # noqa: SIM905
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -141,12 +142,17 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves the book and the probe; `server.seen` receives what the probe sends."""
 
     def do_GET(self):
-        if self.path != "/probe.html":
+        own = {
+            "/probe.html": ("text/html", lambda: self.server.probe.encode()),
+            "/axe.js": ("text/javascript", AXE.read_bytes),
+        }
+        if self.path not in own:
             return super().do_GET()
+        kind, content = own[self.path]
         self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.end_headers()
-        self.wfile.write(self.server.probe.encode())
+        self.wfile.write(content())
 
     def do_POST(self):
         self.server.seen.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -173,26 +179,101 @@ def chromium(folder: Path, *arguments: str) -> list[str]:
     return [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", *arguments]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_every_page_reads_well_on_phone_and_desktop(book, server, tmp_path):
-    names = [str(file.relative_to(book)) for file in html_files(book)]
-    names = [name for name in names if name not in ("index.html", "genindex.html", "search.html")]
-    server.probe = PROBE % (json.dumps(names), json.dumps(list(WIDTHS.values())))
+def look(server, folder: Path, probe: str):
+    """What a page sends back that is opened at /probe.html beside the book."""
+    server.probe = probe
     browser = subprocess.Popen(
-        chromium(tmp_path, f"{server.url}/probe.html"),
+        chromium(folder, f"{server.url}/probe.html"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        seen = server.seen.get(timeout=180)
+        return server.seen.get(timeout=180)
     finally:
         os.killpg(browser.pid, signal.SIGKILL)  # the browser and its helpers
         browser.wait()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_every_page_reads_well_on_phone_and_desktop(book, server, tmp_path):
+    names = [str(file.relative_to(book)) for file in html_files(book)]
+    names = [name for name in names if name not in ("index.html", "genindex.html", "search.html")]
+    seen = look(server, tmp_path, PROBE % (json.dumps(names), json.dumps(list(WIDTHS.values()))))
     assert len(seen) == len(names) * len(WIDTHS)
     assert [view for view in seen if view["broken"]] == []
     assert [view for view in seen if view["overflow"] > 0] == []
     assert [view for view in seen if not view["heading"] or view["characters"] < 200] == []
+
+
+# Opens the first page in a frame of 1400 × 900 and sends back where things are, what its images and figures are called,
+# what the search field leaves of the table of claims, and what axe-core finds, in light and in dark.
+FIRST_PAGE = """<!doctype html><body style="margin: 0"><script>
+const wait = ms => new Promise(done => setTimeout(done, ms));
+(async () => {
+  const frame = document.createElement("iframe");
+  frame.style.width = "1400px"; frame.style.height = "900px"; frame.style.border = 0;
+  const loaded = new Promise(done => frame.onload = done);
+  frame.src = "executed/overview.html"; document.body.append(frame); await loaded;
+  const inside = frame.contentDocument, seen = {};
+  const all = name => [...inside.querySelectorAll(name)];
+  for (let tries = 0; tries < 200 && !inside.querySelector(".dt-search input"); tries++) await wait(50);
+  seen.bottoms = Object.fromEntries([".strip", ".findings", ".matrix"].map(name =>
+    [name, inside.querySelector(name)?.getBoundingClientRect().bottom ?? null]));
+  seen.images = all("main img").map(image => image.getAttribute("alt"));
+  seen.unnamed = all("main figure").filter(figure => !figure.querySelector("figcaption, caption")).length;
+  const field = inside.querySelector(".dt-search input");
+  const shown = () => all("#all-claims tbody tr").map(row => row.innerText);
+  seen.before = shown();
+  if (field) { field.value = "pspnet"; field.dispatchEvent(new Event("input", {bubbles: true})); await wait(600); }
+  seen.after = shown();
+  if (field) { field.value = ""; field.dispatchEvent(new Event("input", {bubbles: true})); await wait(600); }
+  const script = inside.createElement("script");
+  const ready = new Promise(done => script.onload = done);
+  script.src = "/axe.js"; inside.head.append(script); await ready;
+  seen.axe = {};
+  for (const theme of ["light", "dark"]) {
+    inside.documentElement.dataset.theme = theme;
+    await wait(600);
+    const found = await frame.contentWindow.axe.run(inside, {resultTypes: ["violations"]});
+    seen.axe[theme] = found.violations.filter(one => ["serious", "critical"].includes(one.impact)).map(one =>
+      `${one.id}: ${one.help}: ` + one.nodes.map(node => node.target.join(" ")).join(", "));
+  }
+  return seen;
+})().catch(error => ({error: String(error)}))
+  .then(seen => fetch("/seen", {method: "POST", body: JSON.stringify(seen)}));
+</script></body>"""
+
+
+@pytest.fixture
+def first_page(server, tmp_path) -> dict:
+    """What `FIRST_PAGE` saw of the first page."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    seen = look(server, tmp_path, FIRST_PAGE)
+    assert "error" not in seen, seen
+    return seen
+
+
+def test_the_first_page_is_good_at_first_sight_and_for_everyone(first_page):
+    bottoms = first_page["bottoms"]
+    assert 0 < bottoms[".findings"] <= 900
+    assert 0 < min(bottoms[".strip"], bottoms[".matrix"]) <= 900
+    assert len(first_page["images"]) >= 10  # two for each paper
+    assert [alt for alt in first_page["images"] if not alt or len(alt) < 15 or alt.endswith((".png", ".jpeg"))] == []
+    assert first_page["unnamed"] == 0
+    assert 0 < len(first_page["after"]) < len(first_page["before"])
+    assert all("pspnet" in row.lower() for row in first_page["after"])
+    assert first_page["axe"] == {"light": [], "dark": []}
+
+
+def test_the_first_page_is_a_plain_table_of_claims_without_scripts(book):
+    source = (book / "executed" / "overview.html").read_text(encoding="utf-8")
+    plain = re.sub(r"<script.*?</script>", "", source, flags=re.DOTALL)
+    table = plain[plain.index("all-claims_fallback") :]
+    table = table[: table.index("</table>")]
+    assert table.count("<tr") > 50
+    assert "Fuzzy lips" in table
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

@@ -9,9 +9,11 @@ from typing import Literal
 
 import pandas as pd
 import pytest
+import shared_core
 from pydantic import Field
 
 from reprolib import cluster, notebooks, paths, report, studies
+from reprolib import status as progress
 from reprolib.cli import main
 from reprolib.errors import UserError
 from reprolib.parameters import StudyParameters
@@ -62,25 +64,6 @@ def fake_study(*, fails: str | None = None) -> SimpleNamespace:
         ours = pd.DataFrame({"published": {"ours": 83.9, "theirs": 82.0}, "here": scores(parameters, store)})
         return {"table 1": ours, "table 2": ours.loc[["theirs"]]}
 
-    def claims(parameters, store):
-        tested = "ours" in scores(parameters, store)
-        claim = report.Claim(
-            study="fake",
-            id="better",
-            statement="Ours is better.",
-            place="Table 1",
-            published_effect=1.9,
-            unit="% IoU",
-            data=parameters.data,
-            profile=parameters.profile,
-            effect=2.0 if tested else None,
-            low=1.0 if tested else None,
-            high=3.0 if tested else None,
-            seeds=3 if tested else 0,
-            verdict="same direction" if tested else "not tested",
-        )
-        return [claim]
-
     def check_data(data_root):
         if not (data_root / "fake").is_dir():
             raise UserError(f"The folder {data_root / 'fake'} is missing; unpack the dataset there.")
@@ -93,7 +76,7 @@ def fake_study(*, fails: str | None = None) -> SimpleNamespace:
         trials=trials,
         execute=execute,
         tables=tables,
-        claims=claims,
+        rows=lambda parameters: [],
         fidelity=lambda: [report.fact("fake", "parameters", "1,234", 1234)],
         check_data=check_data,
     )
@@ -296,106 +279,35 @@ def test_an_interrupt_is_told_without_a_traceback(call, monkeypatch):
     assert (code, err) == (130, "Interrupted; finished trials are kept, the same command goes on from there.")
 
 
-# --- status
+# --- status, claims and fidelity
 
 
-def status(call) -> dict:
+@pytest.fixture
+def core(tmp_path, monkeypatch):
+    """A study on the shared core with records of both rows of its claim."""
+    monkeypatch.undo()
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    study = shared_core.make(tmp_path, monkeypatch)
+    for row in (shared_core.NOTHING, shared_core.BASE, shared_core.OURS):
+        shared_core.save(RunStore(paths.RESULTS), study, row)
+    return study
+
+
+def test_status_is_printed_as_json_and_in_words(call, core):
     code, out, err = call("status", "--json")
-    assert (code, err) == (0, "")
-    return json.loads(out)
+    assert (code, err) == (0, "") and json.loads(out) == progress.status()
+    lines = call("status")[1].splitlines()
+    assert "  table 2: synthetic (cpu, 5 seeds)" in lines
+    assert "  system Extra: not done" in lines
+    assert "  system Theirs: not trained (quoted: no code)" in lines
+    assert lines[-1] == "tables: 2 of 2, figures: 2 of 2, systems: 3 of 6"
 
 
-def test_status_of_an_empty_store(call):
-    assert status(call) == {
-        "studies": {
-            "fake": {
-                "tables": {"1": {}, "2": {}},
-                "figures": {"1": {}, "2": {}},
-                "systems": {"ours": {}, "theirs": {}, "elsewhere": {"reason": "no public code"}},
-            }
-        },
-        "totals": {"tables": [0, 2], "figures": [0, 2], "systems": [0, 3]},
-    }
-
-
-def test_status_counts_a_table_when_all_its_trials_are_done(call):
-    run_profile(call, "cpu", "--tables", "2")
-    found = status(call)
-    entry = found["studies"]["fake"]["tables"]["2"]["synthetic"]
-    assert (entry["profile"], entry["seeds"]) == ("cpu", 2)
-    (record, *_) = RunStore(paths.RESULTS).records("fake")
-    assert entry["device"] == record.cost["device_name"]
-    assert found["studies"]["fake"]["tables"]["1"] == {}
-    assert found["studies"]["fake"]["systems"]["theirs"] == {"synthetic": entry}
-    assert found["studies"]["fake"]["systems"]["ours"] == {}
-    # Figure 2 needs no trial: it stands as soon as its data source has a table.
-    assert list(found["studies"]["fake"]["figures"]["2"]) == ["synthetic"]
-    assert found["totals"] == {"tables": [1, 2], "figures": [1, 2], "systems": [1, 3]}
-
-
-def test_status_misses_a_table_with_one_trial_lost(call):
-    run_profile(call, "cpu")
-    assert status(call)["totals"]["tables"] == [2, 2]
-    lost = fake_study().trials(StudyParameters(profile="cpu"))["table 2"][0]
-    (paths.RESULTS / "trials" / "fake" / f"{lost.key}.json").unlink()
-    found = status(call)
-    assert found["totals"] == {"tables": [0, 2], "figures": [1, 2], "systems": [1, 3]}
-    assert found["studies"]["fake"]["systems"]["ours"]["synthetic"]["seeds"] == 2
-
-
-def test_status_prefers_gpu_records_and_ignores_smoke(call):
-    run_profile(call, "smoke")
-    assert status(call)["totals"]["tables"] == [0, 2]
-    run_profile(call, "cpu")
-    run_profile(call, "gpu", "--tables", "2")
-    tables = status(call)["studies"]["fake"]["tables"]
-    assert (tables["1"]["synthetic"]["profile"], tables["2"]["synthetic"]["profile"]) == ("cpu", "gpu")
-
-
-def test_status_keeps_data_sources_apart(call, tmp_path):
-    run_profile(call, "cpu", "--data", "public", "--data-root", str(tmp_path))
-    found = status(call)
-    assert list(found["studies"]["fake"]["tables"]["1"]) == ["public"]
-    assert found["totals"]["tables"] == [2, 2]
-    run_profile(call, "cpu")
-    assert list(status(call)["studies"]["fake"]["tables"]["1"]) == ["synthetic", "public"]
-
-
-def test_status_in_words(call):
-    run_profile(call, "cpu", "--tables", "2")
-    out = call("status")[1].splitlines()
-    assert "  table 1: not done" in out
-    assert "  table 2: synthetic (cpu, 2 seeds)" in out
-    assert "  system elsewhere: not trained (no public code)" in out
-    assert out[-1] == "tables: 1 of 2, figures: 1 of 2, systems: 1 of 3"
-
-
-# --- claims and fidelity
-
-CLAIM_KEYS = [
-    *("study", "id", "statement", "primary", "published_effect", "unit", "data", "dataset", "profile"),
-    *("effect", "low", "high", "seeds", "units", "detectable", "learned", "converged", "registered"),
-    *("verdict", "verdict_holm"),
-]
-
-
-def test_claims_of_an_empty_store_are_not_tested(call):
-    rows = json.loads(call("claims", "--json")[1])
-    assert [list(row) for row in rows] == [CLAIM_KEYS] * 3
-    assert [row["data"] for row in rows] == ["synthetic", "public", "paper"]
-    assert {row["verdict"] for row in rows} == {"not tested"}
-    assert {row["effect"] for row in rows} == {None}
-
-
-def test_claims_come_from_the_best_profile_that_tests_them(call):
-    run_profile(call, "smoke")
-    assert json.loads(call("claims", "fake", "--json")[1])[0]["verdict"] == "not tested"
-    run_profile(call, "cpu")
-    synthetic, public, _ = json.loads(call("claims", "fake", "--json")[1])
-    assert (synthetic["profile"], synthetic["verdict"], synthetic["effect"]) == ("cpu", "same direction", 2.0)
-    assert public["verdict"] == "not tested"
-    run_profile(call, "gpu")
-    assert json.loads(call("claims", "fake", "--json")[1])[0]["profile"] == "gpu"
+def test_claims_are_printed_as_json(call, core):
+    rows = json.loads(call("claims", core.ID, "--json")[1])
+    assert rows == progress.claims(core)
+    assert [row["data"] for row in rows] == ["paper", "public", "synthetic"]
+    assert call("claims")[0] == 0
 
 
 def test_fidelity_lists_ours_beside_published(call):

@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 from skimage.color import rgb2lab
-from test_report import claim
 from torch import nn
 
 from reprolib import figures
@@ -147,35 +146,6 @@ def test_a_band_lies_between_its_bounds():
     assert figures.line_with_band(ax, x, x, x - 1, x + 2, "a") is ax
     extents = ax.collections[0].get_paths()[0].get_extents()
     assert (extents.ymin, extents.ymax) == (-1, 4)
-
-
-def test_effects_stand_beside_the_published_ones_one_row_a_claim():
-    _, ax = plt.subplots()
-    shown = [
-        claim(),
-        claim(data="public", effect=None, low=None, high=None, verdict="not tested"),
-        claim(id="other", statement="Another"),
-    ]
-    figures.effect_plot(ax, shown)
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["Consensus raises face IoU", "Another"]
-    points = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
-    published = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "D" and len(line.get_xdata())]
-    assert points == [[0.75], [0.75]]
-    assert published == [[1.6], [1.6]]
-    assert [text.get_text().strip() for text in ax.texts] == ["not tested (public)"]
-
-
-def test_effects_that_are_not_judged_are_hollow_and_the_legend_says_so():
-    _, ax = plt.subplots()
-    figures.effect_plot(ax, [claim(), claim(data="public", verdict="not tested")])
-    filled = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
-    assert [colour == "white" for colour in filled] == [False, True]
-    assert any(text.get_text().startswith("not tested") for text in ax.get_legend().get_texts())
-
-
-def test_effects_of_two_units_do_not_share_an_axis():
-    with pytest.raises(ValueError, match="share one unit"):
-        figures.effect_plot(plt.subplots()[1], [claim(), claim(unit="components")])
 
 
 class Branched(nn.Module):

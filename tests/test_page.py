@@ -6,104 +6,12 @@ import pytest
 import shared_core as fake
 from shared_core import BASE, EXTRA, NOTHING, OURS, save
 
-from reprolib import page, report, studies
+from reprolib import page, studies
 from reprolib.errors import UserError
 from reprolib.paths import ROOT
 from reprolib.report import fact
 from reprolib.store import RunStore
 from reprolib.study import Study
-from reprolib.trial import Outcome
-
-
-class OneTable:
-    """A study of one table whose only trial is recorded on synthetic data."""
-
-    ID = "wang2018"
-
-    def __init__(self, facts):
-        self._facts = facts
-        self.real = studies.load("wang2018")
-
-    def trials(self, parameters):
-        return {"table 2": self.real.trials(parameters)["table 2"][:1], "table 1": []}
-
-    def tables(self, parameters, store):
-        one = pd.DataFrame({"mIoU": [1.0]}, index=["Baseline"])
-        return {"table 2": one, "table 1": one}
-
-    def answers(self, parameters, store, ids):
-        return [f"{name}: +1" for name in ids if parameters.data == "synthetic"]
-
-    def fidelity(self):
-        return self._facts
-
-
-@pytest.fixture
-def shown(tmp_path, monkeypatch):
-    """A page, and the HTML of everything that it displays."""
-    html = []
-    monkeypatch.setattr(page, "display", lambda thing: html.append(thing.data))
-    store = RunStore(tmp_path)
-    facts = [fact("wang2018", "layers", "5", 5), fact("wang2018", "parameters", "7", 8)]
-    study = OneTable(facts)
-    parameters = study.real.Parameters(seeds=1)
-    [trial] = study.trials(parameters)["table 2"]
-    cost = {"seconds": 1.0, "device": "cpu", "device_name": "a CPU", "peak_memory_mb": 1.0}
-    store.save(trial, Outcome({"miou": 1.0}), cost=cost, environment={})
-    return page.StudyPage(study, lambda parameters, store: {}, parameters, store), html
-
-
-def test_a_page_shows_the_sources_that_have_records(shown):
-    made, _ = shown
-    assert list(made.sources) == ["synthetic"]
-    assert len(made.records("synthetic", "table 2")) == 1
-    assert made.records("synthetic", "table 9") == []
-
-
-def test_a_table_says_what_stands_behind_it_and_is_saved(shown):
-    made, html = shown
-    made.table("table 2", "Table II.")
-    assert "Table II. Data: synthetic; profile: smoke; seeds: 1; device: a CPU; made from 1 record" in html[0]
-    saved = made.store.root / "tables" / "wang2018-table-2-synthetic-smoke.csv"
-    assert pd.read_csv(saved, index_col=0).loc["Baseline", "mIoU"] == 1.0
-
-
-def test_a_table_that_needs_no_trial_is_shown_once_and_never_called_not_done(shown):
-    made, html = shown
-    made._tables["public"] = made._tables["synthetic"]
-    made.table("table 1", "Table I.")
-    assert len(html) == 1
-    assert "Not done" not in html[0]
-    assert (made.store.root / "tables" / "wang2018-table-1.csv").is_file()
-
-
-def test_answers_are_given_for_each_source_that_has_them(shown):
-    made, html = shown
-    made.answers("flm", "fgr")
-    made.sources = {"public": made.sources["synthetic"].model_copy(update={"data": "public"})}
-    made.answers("flm")
-    assert len(html) == 1
-    assert "synthetic data" in html[0] and html[0].count("<li>") == 2
-
-
-def test_facts_that_differ_come_first_and_all_can_be_unfolded(shown):
-    made, html = shown
-    made.facts()
-    assert html[0] == "<p>1 of 2 exactly checkable numbers are equal.</p>"
-    assert "parameters" in html[1] and "layers" not in html[1]
-    assert html[2].startswith("<details><summary>All 2 numbers</summary>")
-    assert "layers" in html[2]
-
-
-def test_an_empty_table_of_our_own_is_left_out(shown):
-    made, html = shown
-    made.own_table(lambda parameters, store: pd.DataFrame(), "spread", "Spread.")
-    assert html == []
-    made.own_table(lambda parameters, store: pd.DataFrame({"a": [report.NOT_DONE]}), "spread", "Spread.")
-    assert "Spread. Data: synthetic" in html[0]
-
-
-# --- pages of studies on the shared core -------------------------------------------------------------
 
 
 @pytest.fixture
@@ -252,9 +160,9 @@ def test_the_rates_that_were_tried_are_shown(core, html):
     study, store = core
     opened(study, store).tuning()
     assert "No learning rate was tuned" in html.pop()
-    lines = [f"synthetic,facesynth,cpu,Base,{tried}" for tried in ("0.1,4,0,60.0", "0.2,4,0,70.456")]
-    lines.append("synthetic,facesynth,gpu,Base,0.1,20,0,65.0")
-    header = "data,dataset,profile,row,lr,epochs,seed,validation"
+    lines = [f"synthetic,facesynth,cpu,Base,{tried}" for tried in ("0.1,4,0,60.0,cpu,a", "0.2,4,0,70.456,cpu,b")]
+    lines.append("synthetic,facesynth,gpu,Base,0.1,20,0,65.0,cuda,c")
+    header = "data,dataset,profile,row,lr,epochs,seed,validation,device,key"
     (study.folder / study.ID / "tuning.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
     opened(study, store).tuning()
     assert cells(html[0]) == [
@@ -305,10 +213,18 @@ def test_everything_that_a_notebook_asks_for_is_known_to_its_study(name, tmp_pat
     if isinstance(study, Study):
         known = {claim.id for claim in study.registered_claims}
         assert {id for ids in asked("answer|findings") for id in ids} <= known
-        assert {words[0] for words in asked("table")} == {table.place for table in study.declared_tables}
+        measured = {table.place for table in study.declared_tables if table.columns}
+        assert {words[0] for words in asked("table")} == measured
         return
     assert asked("answers")
     for ids in asked("answers"):
         lines = study.answers(study.Parameters(), RunStore(tmp_path), ids)
         assert len(lines) == len(ids)
         assert all("Not done" in line for line in lines)
+
+
+def test_a_table_without_a_record_is_to_be_made_on_the_most_trusted_data(core, html):
+    shown = opened(*core)
+    shown.table("table 2")
+    assert "Not done" in html[-1] and "--data paper" in html[-1]
+    assert not (shown.store.root / "tables").exists()  # the paper's numbers alone are in published.csv

@@ -202,7 +202,6 @@ def test_steps_are_timed_through_the_loop_that_trains():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("sheng2021", "sheng2021 is not yet ported to the shared core"),
         ("masi2020 --profile gpx", "Unknown value of parameter 'profile': 'gpx'; did you mean 'gpu'?"),
         ("masi2020 -p sede 3", "Unknown parameter 'sede'; did you mean 'seeds'?"),
         ("masi2020 -p seeds two", "Parameter 'seeds' should be"),

@@ -1,6 +1,7 @@
 """From records to tables and judged claims: every gate, every verdict, and the stable shape of `claims --json`."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,6 +155,16 @@ def test_a_row_still_improving_at_its_ceiling_tests_nothing(judge):
     judged = judge(base={"converged": False}, ours={"iou": 68.0})
     assert untested(judged) == f"Still improving when the longest allowed training ended: {BASE}"
     assert judged.converged is False
+
+
+def test_a_step_matched_control_need_not_have_converged(judge, monkeypatch):
+    rows = Results.rows
+    monkeypatch.setattr(
+        Results, "rows",
+        lambda self, p: {name: replace(row, step_matched=name == BASE) for name, row in rows(self, p).items()},
+    )  # fmt: skip
+    assert judge(base={"converged": False}, ours={"iou": 68.0}).verdict == "reproduced"
+    assert untested(judge(ours={"converged": False, "iou": 68.0})).endswith(OURS)
 
 
 def test_one_seed_gives_an_effect_without_interval(judge):
@@ -345,3 +356,14 @@ def test_verdicts_are_those_of_the_one_rule():
     assert verdicts.VERDICTS == (
         "reproduced", "smaller", "not reproduced", "opposite", "inconclusive", "not tested",
     )  # fmt: skip
+
+
+def test_of_two_unfinished_profiles_the_one_with_more_rows_is_shown(tmp_path, monkeypatch, store):
+    study = fake.make(tmp_path, monkeypatch)
+    save(store, study, BASE, profile="gpu")
+    assert [p.profile for p in Results(study, store).sources(("gpu", "cpu"), "table 1")] == ["gpu"]
+    for row in (BASE, OURS):
+        save(store, study, row)
+    assert [p.profile for p in Results(study, store).sources(("gpu", "cpu"), "table 1")] == ["cpu"]
+    save(store, study, OURS, profile="gpu")
+    assert [p.profile for p in Results(study, store).sources(("gpu", "cpu"), "table 1")] == ["gpu"]

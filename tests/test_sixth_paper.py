@@ -44,7 +44,7 @@ from reprolib import planning, status, studies, summary
 
 study = studies.load({ID!r})
 assert planning.count_networks(study) == planning.read_networks(study)
-assert study.TITLE in summary.coverage(status.status()).index
+assert study.TITLE in summary.done(status.status())
 """
 
 

@@ -224,3 +224,10 @@ def test_the_p_of_no_difference_decides_as_the_interval_does(point, se, level):
     if abs(p - (1 - level)) > 1e-9:
         decided = no_difference_verdict(*effect.interval(level), margin=2.0) != "inconclusive"
         assert decided == (p < 1 - level)
+
+
+def test_two_seeds_give_an_interval_and_no_verdict():
+    gates = {"learned_rows": {"FCN": True}, "converged_rows": {"FCN": True}, "registered": True}
+    two, three = (Effect(2.0, 1.0, 3.0, 0.2, 5.0, seeds, 100, 0.6) for seeds in (2, 3))
+    assert judge(two, sign_verdict, **gates).reason == "Fewer than 3 seeds of both rows were run."
+    assert judge(three, sign_verdict, **gates).verdict == "reproduced"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from reprolib.datasets.people import split_people
-from reprolib.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -41,25 +40,14 @@ class ClipSet:
         return replace(self, **{name: pick(getattr(self, name)) for name in per_clip})
 
 
-def windows(clips: ClipSet, *, length: int = 5) -> ClipSet:
-    """Every clip cut into windows of `length` frames that do not overlap; what is left at its end is dropped.
+def joined(one: ClipSet, other: ClipSet) -> ClipSet:
+    """The clips of both sets, whose frames have one size and number."""
 
-    UserError if the clips have fewer frames than a window.
-    """
-    count = clips.images.shape[1] // length
-    if not count:
-        raise UserError(
-            f"windows of {length} frames need clips of at least as many, found {clips.images.shape[1]}: "
-            "ask for longer clips"
-        )
+    def both(name: str):
+        value, further = getattr(one, name), getattr(other, name)
+        return np.concatenate([value, further]) if isinstance(value, np.ndarray) else value + further
 
-    def cut(value):
-        if isinstance(value, tuple):
-            return tuple(one for one in value for _ in range(count))
-        kept = value[:, : count * length]
-        return kept.reshape(len(value) * count, length, *value.shape[2:])
-
-    return replace(clips, **{f.name: cut(getattr(clips, f.name)) for f in fields(clips) if f.name != "classes"})
+    return replace(one, **{f.name: both(f.name) for f in fields(one) if f.name != "classes"})
 
 
 def split_by_subject(clips: ClipSet, *, parts: tuple[float, ...], seed: int) -> list[ClipSet]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
+
 from reprolib.datasets import folders, speech_videos
 from reprolib.datasets.folders import Skipped
 from reprolib.datasets.speech import SpeechSet
@@ -27,6 +29,9 @@ SLOTS = (
     {"a": "again", "n": "now", "p": "please", "s": "soon"},
 )
 PAUSES = ("sil", "sp")
+UNITS = 1000  # of an .align file in a frame
+FRAMES = 75  # of a clip
+FLAT = 8  # grey levels: the standard deviation below which a frame shows nothing; a face has about 40
 FOLDERS = ("grid", "grid_s1")
 CLIPS = (".mpg", ".mp4", ".avi")
 SPEAKER = re.compile(r"s(peaker)?[ _-]?\d+", re.IGNORECASE)
@@ -99,16 +104,41 @@ def sentence_of(video: Path) -> str:
 
 def read_align(path: Path) -> str:
     """The words of an .align file without its pauses, upper case; UserError if it is malformed or holds no word."""
+    return " ".join(word for word, _, _ in read_times(path))
+
+
+def read_times(path: Path) -> list[tuple[str, float, float]]:
+    """The words of an .align file, upper case, with start and end in frames; UserError as in `read_align`."""
     words = []
     for line in folders.read_lines(path):
         parts = line.split()
         if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal()):
             raise UserError(f"{path} should hold lines “start end word”, found {line!r}: copy this file again")
         if parts[2].lower() not in PAUSES:
-            words.append(parts[2].upper())
+            words.append((parts[2].upper(), int(parts[0]) / UNITS, int(parts[1]) / UNITS))
     if not words:
         raise UserError(f"{path} should hold the words of its clip, but holds none: copy this file again")
-    return " ".join(words)
+    return words
+
+
+def alignments(root: Path) -> dict[str, Path]:
+    """Name of a clip, as in `utterances`, → its .align file."""
+    folder = _folder(root)
+    found = {}
+    for path in folders.files(folder, ".align", deep=True):
+        owner = _owner(path, folder)
+        found[f"{owner}/{path.stem}" if owner else path.stem] = path
+    return found
+
+
+def pair_of(name: str) -> str:
+    """The letter and digit in a clip's name: "f2" of "s1/bbaf2n"."""
+    return name.rpartition("/")[2].lower()[3:5]
+
+
+def is_damaged(frames: np.ndarray) -> bool:
+    """Whether a clip, uint8 (T, H, W, 3), is shorter than 75 frames or has a frame that shows nothing."""
+    return len(frames) < FRAMES or bool((frames.mean(-1).std((1, 2)) < FLAT).any())
 
 
 def _owner(path: Path, folder: Path) -> str:

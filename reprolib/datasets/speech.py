@@ -139,6 +139,19 @@ def jitter(landmarks: np.ndarray, sigma: float, rng: np.random.Generator) -> np.
     return (landmarks + rng.normal(0, sigma, landmarks.shape)).astype(np.float32)
 
 
+def drift(landmarks: np.ndarray, sigma: float, rng: np.random.Generator, *, persistence: float) -> np.ndarray:
+    """Landmarks (T, …, 2) whose error of `sigma` pixels lasts: its correlation from frame to frame is `persistence`.
+
+    A white error would average out over a clip, which a detector's does not. float32.
+    """
+    fresh = rng.normal(0, sigma, landmarks.shape)
+    error = np.empty_like(fresh)
+    error[0] = fresh[0]
+    for t in range(1, len(fresh)):
+        error[t] = persistence * error[t - 1] + np.sqrt(1 - persistence**2) * fresh[t]
+    return (landmarks + error).astype(np.float32)
+
+
 def gathered(
     clips: list[tuple[np.ndarray, np.ndarray]],
     *,

@@ -66,7 +66,7 @@ def load(
             shown = _shown(one, frames)
         if shown is None:
             continue
-        points, embedding = _tracked(one, shown, corpus)
+        points, embedding = tracked(one, shown, corpus)
         start = 0 if frames is None else (len(shown) - frames) // 2
         window = slice(start, start + (frames or len(shown)))
         if not np.isfinite(points[window]).all(axis=(1, 2)).any():
@@ -119,7 +119,7 @@ def _speakers(utterances: Sequence[Utterance], embeddings: Sequence[np.ndarray])
     return tuple(names)
 
 
-def _tracked(one: Utterance, shown: np.ndarray, corpus: str) -> tuple[np.ndarray, np.ndarray]:
+def tracked(one: Utterance, shown: np.ndarray, corpus: str) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks float32 (T, 68, 2) in pixels of the video, NaN without a face, and the embedding (128,) or (0,)."""
 
     def make():

@@ -9,15 +9,18 @@ speech: what is said before and after it is seen, too. Landmarks err a little, a
 from __future__ import annotations
 
 import math
+import multiprocessing
 from collections.abc import Sequence
+from functools import partial
 
+import joblib
 import numpy as np
 from tqdm import tqdm
 
 from reprolib.datasets.facesynth import LEXICON, Delivery, FaceOptions, speak_closely, viseme_classes
 from reprolib.datasets.facesynth.speech import timeline
 from reprolib.datasets.rendered import rendered
-from reprolib.datasets.speech import SpeechSet, alignment, gathered, jitter
+from reprolib.datasets.speech import SpeechSet, alignment, drift, gathered, jitter
 from reprolib.errors import UserError
 
 SHIFT = 0.04  # seconds that a word is off the middle of its clip, at most: a frame
@@ -54,6 +57,13 @@ chair share | fear zero
 """
 VOCABULARY: tuple[str, ...] = tuple(_LINES.replace("|", " ").split())
 
+# 20 words without homophenes, and pairs that differ in nothing but the tongue and teeth that are seen between the lips.
+DISTINCT = (
+    "water", "five", "today", "room", "people", "four", "young", "again", "blue", "house",
+    "rain", "change", "world", "three", "good", "open", "never", "join", "weather", "small",
+)  # fmt: skip
+MINIMAL_PAIRS = (("bat", "bath"), ("boat", "both"), ("ten", "than"), ("day", "lay"), ("nine", "light"))
+
 # As the GRID corpus has them, without its letters, which the lexicon has not.
 COMMANDS = ("bin", "lay", "place", "set")
 COLOURS = ("blue", "green", "red", "white")
@@ -83,6 +93,7 @@ def words(
     first: int = 0,
     fps: float = 25,
     tracker: float = TRACKER,
+    persistence: float = 0.0,
     progress: bool = True,
 ) -> SpeechSet:
     """Clips `first` … `first + count − 1` of the endless series `seed`: one word of `vocabulary` each, in its middle.
@@ -90,7 +101,8 @@ def words(
     Clips go round the speakers, and every speaker goes through the vocabulary, so that words are as frequent as each
     other and nobody says one twice before having said all. All clips have `frames` frames; a word that would not fit
     is spoken faster. Before and after it another word of the lexicon begins or ends. `tracker`: standard deviation of
-    the landmarks' error as a share of `size`; 0: exact. Finished sets are kept in the project's cache.
+    the landmarks' error as a share of `size`; 0: exact; `persistence`: its correlation from frame to frame. Finished
+    sets are kept in the project's cache.
     """
     vocabulary = tuple(word.upper() for word in vocabulary)
     _sensible(count, speakers)
@@ -100,8 +112,9 @@ def words(
     texts = [vocabulary[(i // speakers + i % speakers) % len(vocabulary)] for i in indices]
     plan = [(i, text, frames, _cut_out(seed, i, i % speakers)) for i, text in zip(indices, texts, strict=True)]
     return _spoken(
-        seed, plan, size=size, speakers=speakers, fps=fps, vocabulary=vocabulary, tracker=tracker, progress=progress
-    )
+        seed, plan, size=size, speakers=speakers, fps=fps, vocabulary=vocabulary, tracker=tracker,
+        persistence=persistence, progress=progress,
+    )  # fmt: skip
 
 
 def sentences(
@@ -157,25 +170,30 @@ def _cut_out(seed: int, index: int, speaker: int) -> Delivery:
     )
 
 
-def _spoken(seed, plan, *, size, speakers, fps, vocabulary, tracker, progress) -> SpeechSet:
+def _spoken(seed, plan, *, size, speakers, fps, vocabulary, tracker, persistence=0.0, progress) -> SpeechSet:
     """The set of `plan`: (index, text, frames, delivery) of every clip; rendered once, then read from the cache."""
     indices, texts, lengths, _ = zip(*plan, strict=True)
 
     def draw() -> dict[str, np.ndarray]:
-        made = [
-            speak_closely(
-                text, seed, index, frame=lambda points: alignment(points, size), frames=length, fps=fps,
+        # a process pool, but not inside a worker of a run
+        workers = 1 if multiprocessing.parent_process() else joblib.cpu_count()
+        made = joblib.Parallel(workers, return_as="generator")(
+            joblib.delayed(speak_closely)(
+                text, seed, index, frame=partial(alignment, size=size), frames=length, fps=fps,
                 size=size, how=how, options=SPEAKERS, person=index % speakers,
             )
-            for index, text, length, how in tqdm(plan, "synthetic speech", disable=not progress)
-        ]  # fmt: skip
+            for index, text, length, how in plan
+        )  # fmt: skip
+        made = list(tqdm(made, "synthetic speech", total=len(plan), mininterval=10, disable=not progress))
         frames, points = (np.concatenate(parts) for parts in zip(*made, strict=True))
         return {"frames": frames, "landmarks": points}
 
     kept = rendered("synthetic_speech", (seed, plan, size, speakers, fps, SPEAKERS), draw)
     ends = np.cumsum(lengths)[:-1]
     found = [
-        jitter(points, tracker * size, np.random.default_rng((seed, index, 35)))
+        drift(points, tracker * size, np.random.default_rng((seed, index, 35)), persistence=persistence)
+        if persistence
+        else jitter(points, tracker * size, np.random.default_rng((seed, index, 35)))
         for index, points in zip(indices, np.split(kept["landmarks"], ends), strict=True)
     ]
     clips = list(zip(np.split(kept["frames"], ends), found, strict=True))

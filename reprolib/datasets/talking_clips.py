@@ -1,13 +1,14 @@
 """Clips of real speakers with dlib's landmarks as annotation, and the harder pictures that a network gets to see.
 
-Nobody has annotated the talking faces: landmarks are tracked on the clean frames, and what is measured is agreement
-with dlib there. The network and the tracker of Table 2 see degraded frames, so that the annotation is better than
-what either can see. Source of the task: Wang et al. 2018, Sec. 4.1.
+Nobody has annotated the talking faces or GRID: landmarks are tracked on the clean frames, and what is measured is
+agreement with dlib there. The network and the tracker of Table 2 see degraded frames, so that the annotation is better
+than what either can see. Source of the task: Wang et al. 2018, Sec. 4.1.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from reprolib.datasets import landmarks, talkingfaces, videos
 from reprolib.datasets.clips import ClipSet
 from reprolib.datasets.facesynth import paste_occluder
 from reprolib.datasets.folders import Skipped
+from reprolib.datasets.grid import utterances
 from reprolib.datasets.landmark_masks import CLASSES, landmark_mask
 from reprolib.datasets.pictures import crop_square, resize_picture
 from reprolib.datasets.talking_mouths import speakers
@@ -26,39 +28,70 @@ from reprolib.paths import CACHE
 
 FACE = 0.7  # longer side of the landmarks' box as a part of the picture's: skin on about a third of it
 SHORTEST = 29  # frames of the shortest clips
+GRID_START = 30  # of 75 frames
+SHIFT, ZOOM = 0.04, 0.06  # standard deviations of a crop's place, in sides, and of the logarithm of its side
 KINDS = ("occluder", "blur", "low resolution", "noise")  # from the scene to the sensor: so they come about
 
 
-def load(root: Path, *, count: int, size: int, frames: int, seed: int = 0, progress: bool = True) -> ClipSet:
-    """The first `frames` frames of `count` clips of `<root>/talkingfaces` (or `root` itself), drawn with `seed`.
+@dataclass(frozen=True)
+class Corpus:
+    """Where clips come from: their files, the frame at which they begin, and who speaks (None: by face embeddings)."""
 
-    images uint8 (count, frames, size, size, 3), clean; the crop stays where it is through a clip. A face that a search
-    misses is followed in its last box for 8 frames (`landmarks.track`); a clip that has frames without landmarks even
-    so is passed over, and a few damaged ones with a warning (`folders.Skipped`). subjects: clusters of face embeddings.
-    Landmarks and embeddings are kept in the project's cache under a hash of the clip's bytes, images never. UserError
-    if folder, clips or dlib are missing, too many clips are damaged, or too few show a face.
+    name: str
+    clips: Mapping[str, Path]
+    start: int = 0
+    speaker: str | None = None
+
+
+def talking_faces(root: Path) -> Corpus:
+    """The clips of `<root>/talkingfaces` (or `root` itself), 29 frames or more, from their first frame."""
+    return Corpus("talkingfaces", talkingfaces.clips_of(root))
+
+
+def grid(root: Path) -> Corpus:
+    """The clips of `<root>/grid_s1` or `grid` of the first speaker, from the middle of the sentence.
+
+    Eleven clips of this speaker open with grey frames, and all with silence.
+    """
+    found = {one.name: one for one in utterances(root)}
+    speaker = min(one.speaker or "" for one in found.values())
+    clips = {name: one.video for name, one in found.items() if (one.speaker or "") == speaker}
+    return Corpus("grid", clips, start=GRID_START, speaker=f"grid-{speaker}")
+
+
+def load(corpus: Corpus, *, count: int, size: int, frames: int, seed: int = 0, progress: bool = True) -> ClipSet:
+    """`frames` frames of `count` clips of a corpus, drawn with `seed`.
+
+    images uint8 (count, frames, size, size, 3), clean; the crop stays where it is through a clip. It is the square
+    around the landmarks, a little off as a detector's would be. A face that a search misses is followed in its last box
+    for 8 frames (`landmarks.track`); a clip that has frames without landmarks even so is passed over, and a few damaged
+    ones with a warning (`folders.Skipped`). subjects: the corpus's speaker, else clusters of face embeddings. Landmarks
+    and embeddings are kept in the project's cache under a hash of the clip's bytes, images never. UserError if dlib is
+    missing, more frames are wanted than all clips have, too many clips are damaged, or too few show a face.
     """
     if not 1 <= frames <= SHORTEST:
         raise UserError(f"clips of talking faces have {SHORTEST} frames or more, {frames} are asked for: ask for fewer")
-    clips = talkingfaces.clips_of(root)
     images = np.empty((count, frames, size, size, 3), np.uint8)
     inside = np.empty((count, frames, 68, 2), np.float32)
     names, embeddings = [], []
-    found = _found(clips, count=count, frames=frames, seed=seed, progress=progress)
+    found = _found(corpus, count=count, frames=frames, seed=seed, progress=progress)
     for i, (name, shown, track, embedding) in enumerate(found):
         names.append(name)
         embeddings.append(embedding)
-        square = around(track)
+        square = _as_detected(around(track), np.random.default_rng((seed, i)))
         for t, frame in enumerate(shown):
             images[i, t] = resize_picture(crop_square(frame, square), size)
         inside[i] = (track - square[:2] + 0.5) * (size / square[2]) - 0.5  # pixel centres
+    subjects = (corpus.speaker,) * count
+    if corpus.speaker is None:
+        subjects = tuple(f"speaker-{number:02d}" for number in speakers(np.stack(embeddings)))
     return ClipSet(
         images=images,
         labels=np.array([[landmark_mask(points, (size, size)) for points in clip] for clip in inside]),
         landmarks=inside,
         classes=CLASSES,
         names=tuple(names),
-        subjects=tuple(f"speaker-{number:02d}" for number in speakers(np.stack(embeddings))),
+        subjects=subjects,
         categories=(1,) * count,
     )
 
@@ -123,19 +156,27 @@ def around(track: np.ndarray) -> tuple[int, int, int]:
     return round(float(x)), round(float(y)), side
 
 
-def _found(clips: dict[str, Path], *, count: int, frames: int, seed: int, progress: bool):
+def _as_detected(square: tuple[int, int, int], rng: np.random.Generator) -> tuple[int, int, int]:
+    """A square (x, y, side), moved and scaled by a few per cent, so that places in it tell less."""
+    x, y, side = square
+    dx, dy = rng.normal(0, SHIFT, 2) * side
+    larger = max(1, round(side * float(np.exp(rng.normal(0, ZOOM)))))
+    return round(x + dx + (side - larger) / 2), round(y + dy + (side - larger) / 2), larger
+
+
+def _found(corpus: Corpus, *, count: int, frames: int, seed: int, progress: bool):
     """Name, frames (T, H, W, 3), landmarks (T, 68, 2) in their pixels and embedding (128,) of each of `count` clips."""
-    skipped, found = Skipped("clips of talkingfaces", len(clips)), 0
+    skipped, found = Skipped(f"clips of {corpus.name}", len(corpus.clips)), 0
     with tqdm(total=count, desc="landmarks of clips", disable=not progress) as bar:
-        for name in np.random.default_rng(seed).permutation(list(clips)).tolist():
+        for name in np.random.default_rng(seed).permutation(list(corpus.clips)).tolist():
             if found == count:
                 break
             shown = None
             with skipped.item():
-                shown = videos.read(clips[name], first=frames)
+                shown = videos.read(corpus.clips[name], first=corpus.start + frames)[corpus.start :]
             if shown is None:
                 continue
-            kept = _tracked(clips[name], shown)
+            kept = _tracked(corpus.clips[name], shown, corpus.start)
             if np.isfinite(kept["landmarks"]).all():
                 found += 1
                 bar.update()
@@ -143,11 +184,12 @@ def _found(clips: dict[str, Path], *, count: int, frames: int, seed: int, progre
     skipped.warn()
     if found < count:
         raise UserError(
-            f"{count} clips are asked for, but only {found} of {len(clips)} show a face throughout: ask for fewer"
+            f"{count} clips are asked for, but only {found} of {len(corpus.clips)} show a face throughout: "
+            "ask for fewer"
         )
 
 
-def _tracked(clip: Path, shown: np.ndarray) -> dict[str, np.ndarray]:
+def _tracked(clip: Path, shown: np.ndarray, start: int) -> dict[str, np.ndarray]:
     """Landmarks (T, 68, 2) of a clip's frames and face embedding (128,), from the cache if they are there."""
 
     def make():
@@ -155,5 +197,5 @@ def _tracked(clip: Path, shown: np.ndarray) -> dict[str, np.ndarray]:
         seen = np.isfinite(track).all()
         return {"landmarks": track, "embedding": landmarks.embed(shown[0], track[0]) if seen else np.empty(0)}
 
-    key = landmarks.hash_of("talking_clips-2", str(len(shown)), clip)
+    key = landmarks.hash_of("talking_clips-3", f"{start}+{len(shown)}", clip)
     return landmarks.remembered(CACHE / "talking_clips", key, make)

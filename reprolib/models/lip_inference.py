@@ -39,13 +39,13 @@ class OneOutput(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        output = self.network(_as_imagenet(images) if self.imagenet else images)
+        output = self.network(as_imagenet(images) if self.imagenet else images)
         if not isinstance(output, Heads):
             return output
         return torch.cat(output, dim=1) if self.training else output.logits
 
 
-def _as_imagenet(images: Tensor) -> Tensor:
+def as_imagenet(images: Tensor) -> Tensor:
     """float (N, 3, H, W) in [−1, 1] -> with the mean and deviation that ImageNet's networks expect."""
     mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (pretrained.MEAN, pretrained.STD))
     return ((images + 1) / 2 - mean) / std

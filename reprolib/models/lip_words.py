@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reprolib.models.c3d_resnet18 import Activation, C3DResNet18, he_initialise, without_padding
+from reprolib.models.c3d_resnet18 import C3DResNet18, he_initialise, without_padding
 from reprolib.models.local_stream import LocalStream
 from reprolib.models.ms_tcn import mean_of_frames
 from reprolib.models.precision import in_float32
@@ -112,49 +112,60 @@ class WASWords(nn.Module):
         return self.classifier(state[-1])
 
 
-class ResNetBLSTM(nn.Module):
-    """ResNet+BLSTM: C3D-ResNet34, two LSTM stacks in opposite directions that meet at the top, scores per frame.
+class BLSTMBackEnd(nn.Module):
+    """Two LSTM stacks in opposite directions that meet at the top, scores per frame.
 
-    crops float32 (N, T, h, w), lengths int64 (N,) or None -> scores (N, classes), the mean over frames of the log
-    softmax, so that their negative at the right word is the mean loss of the frames. `width` scales all channels (64 is
-    the paper's). Source: Stafylakis and Tzimiropoulos 2017.
+    features float32 (N, T, in_channels), lengths int64 (N,) or None -> scores (N, classes), the mean over frames of the
+    log softmax, so that their negative at the right word is the mean loss of the frames.
+    Source: Stafylakis and Tzimiropoulos 2017.
     """
 
-    def __init__(self, classes: int, *, width: int = 64):
+    def __init__(self, in_channels: int, classes: int, *, hidden: int = 256):
         super().__init__()
-        hidden = 4 * width
-        self.front_end = C3DResNet18(width=width, blocks=(3, 4, 6, 3))
-        self.project = nn.Linear(self.front_end.channels, hidden)
+        self.project = nn.Linear(in_channels, hidden)
         self.norm = nn.BatchNorm1d(hidden)
         self.forwards = nn.LSTM(hidden, hidden, num_layers=2, batch_first=True)
         self.backwards = ReversedLSTM(hidden, hidden, layers=2)
         self.classifier = nn.Linear(2 * hidden, classes)
 
-    def forward(self, crops: Tensor, lengths: Tensor | None = None) -> Tensor:
-        lengths = _all_frames(crops) if lengths is None else lengths
-        features = self.norm(self.project(self.front_end(crops, lengths)).transpose(1, 2)).transpose(1, 2)
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        lengths = _all_frames(features) if lengths is None else lengths
+        features = self.norm(self.project(features).transpose(1, 2)).transpose(1, 2)
         ahead, _ = in_float32(self.forwards)(features)
         both = torch.cat([ahead, self.backwards(features, lengths)[0]], dim=-1)
         return mean_of_frames(self.classifier(both).log_softmax(-1), lengths)
 
 
-class ResNetBGRU(nn.Module):
-    """ResNet+BGRU: C3D-ResNet18, BatchNorm, three bidirectional GRU layers, mean of the frames' logits.
+class BGRUBackEnd(nn.Module):
+    """BatchNorm, three bidirectional GRU layers, mean of the frames' logits.
 
-    crops float32 (N, T, h, w), lengths int64 (N,) or None -> logits (N, classes). `width` scales all channels (64 is
-    the published size). Source: the public recipe of ResNet-18 with BiGRU for LRW.
+    features float32 (N, T, in_channels), lengths int64 (N,) or None -> logits (N, classes).
+    Source: the public recipe of ResNet-18 with BiGRU for LRW.
     """
 
-    def __init__(self, classes: int, *, width: int = 64, activation: Activation = "relu"):
+    def __init__(self, in_channels: int, classes: int, *, hidden: int = 1024):
         super().__init__()
-        self.front_end = C3DResNet18(width=width, activation=activation)
-        self.norm = nn.BatchNorm1d(self.front_end.channels)
-        self.gru = nn.GRU(self.front_end.channels, 16 * width, num_layers=3, batch_first=True, bidirectional=True)
-        self.classifier = nn.Linear(32 * width, classes)
+        self.norm = nn.BatchNorm1d(in_channels)
+        self.gru = nn.GRU(in_channels, hidden, num_layers=3, batch_first=True, bidirectional=True)
+        self.classifier = nn.Linear(2 * hidden, classes)
 
-    def forward(self, crops: Tensor, lengths: Tensor | None = None) -> Tensor:
-        features = self.norm(self.front_end(crops, lengths).transpose(1, 2)).transpose(1, 2)
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        features = self.norm(features.transpose(1, 2)).transpose(1, 2)
         return mean_of_frames(self.classifier(recurrent(self.gru, features, lengths)), lengths)
+
+
+class MeanBackEnd(nn.Module):
+    """No back end: the mean over valid frames and a linear layer.
+
+    features float32 (N, T, in_channels), lengths int64 (N,) or None -> logits (N, classes).
+    """
+
+    def __init__(self, in_channels: int, classes: int):
+        super().__init__()
+        self.classifier = nn.Linear(in_channels, classes)
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.classifier(mean_of_frames(features, lengths))
 
 
 class FlowTwoStream(nn.Module):
@@ -297,5 +308,5 @@ def recurrent(network: nn.LSTM | nn.GRU, features: Tensor, lengths: Tensor | Non
     return outputs
 
 
-def _all_frames(crops: Tensor) -> Tensor:
-    return torch.full((len(crops),), crops.shape[1], device=crops.device)
+def _all_frames(x: Tensor) -> Tensor:
+    return torch.full((len(x),), x.shape[1], device=x.device)

@@ -5,9 +5,7 @@ Their features are those of `reprolib.models.encoders` with a quarter of the cha
 
 from __future__ import annotations
 
-import segmentation_models_pytorch as smp
 import torchvision
-from segmentation_models_pytorch.encoders.resnet import ResNetEncoder
 from torch import nn
 from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.resnet import BasicBlock, ResNet
@@ -21,17 +19,6 @@ class QuarterStages:
 
     def _make_layer(self, block, planes: int, blocks: int, stride: int = 1, dilate: bool = False) -> nn.Sequential:
         return super()._make_layer(block, planes // 4, blocks, stride, dilate)
-
-
-class QuarterEncoder(QuarterStages, ResNetEncoder):
-    """segmentation_models_pytorch's ResNet with narrow stages; its library knows it as "resnet34/4"."""
-
-
-smp.encoders.encoders["resnet34/4"] = {
-    "encoder": QuarterEncoder,
-    "pretrained_settings": {},
-    "params": {"out_channels": [3, 64, 16, 32, 64, 128], "block": BasicBlock, "layers": LAYERS["resnet34"]},
-}
 
 
 class QuarterResNet(QuarterStages, ResNet):

@@ -3,11 +3,10 @@
 import difflib
 import importlib
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from reprolib import paths
 from reprolib.datasets.folders import DatasetMissing
@@ -26,17 +25,13 @@ STUDIES = (
 )
 
 
-def load(study_id: str) -> Study | ModuleType:
-    """One study; UserError for an unknown id, listing the known ones.
-
-    A study that is not yet ported to `reprolib.study` is its module, which offers the same names.
-    """
+def load(study_id: str) -> Study:
+    """One study; UserError for an unknown id, listing the known ones."""
     if study_id not in STUDIES:
         close = difflib.get_close_matches(study_id, STUDIES, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(STUDIES)}."
         raise UserError(f"There is no study {study_id!r}; {hint}")
-    module = importlib.import_module(f"reprolib.studies.{study_id}")
-    return getattr(module, "STUDY", module)
+    return importlib.import_module(f"reprolib.studies.{study_id}").STUDY
 
 
 def store_of(parameters: StudyParameters) -> RunStore:
@@ -50,7 +45,7 @@ def context_of(parameters: StudyParameters) -> Context:
     return Context(device=parameters.device, data_root=data_root, results=_results(parameters))
 
 
-def needed(study: Study | ModuleType, parameters: StudyParameters, rows: Collection[str] = ()) -> list[Trial]:
+def needed(study: Study, parameters: StudyParameters, rows: Collection[str] = ()) -> list[Trial]:
     """The trials of the tables and figures that `parameters.tables` names, each once, in paper order.
 
     `rows`: printed names of rows; empty = all. Rows whose dataset is not under the data root are left out, with a
@@ -62,7 +57,7 @@ def needed(study: Study | ModuleType, parameters: StudyParameters, rows: Collect
     if unknown := set(rows) - {trial.name for trial in trials}:
         raise UserError(f"no row of the chosen tables is named {sorted(unknown)[0]!r}; see the tables of {study.ID}")
     trials = [trial for trial in trials if not rows or trial.name in rows]
-    return _possible(study, parameters, trials) if isinstance(study, Study) else trials
+    return _possible(study, parameters, trials)
 
 
 def _possible(study: Study, parameters: StudyParameters, trials: list[Trial]) -> list[Trial]:
@@ -74,9 +69,7 @@ def _possible(study: Study, parameters: StudyParameters, trials: list[Trial]) ->
         left_out = [name for name, of_row in missing.items() if of_row == folders]
         if any(trial.name in left_out for trial in trials):
             print(f"Left out: {len(left_out)} rows that need the folder {' or '.join(folders)}.", file=sys.stderr)
-    left = {trial.key for row in study.rows(parameters) if not study.missing_folders(row, root)
-            for trial in study.trials_of(row)}  # fmt: skip
-    possible = [trial for trial in trials if trial.key in left]
+    possible = [trial for trial in trials if trial.name not in missing]
     if trials and not possible:
         wanted = "; ".join(" or ".join(folders) for folders in dict.fromkeys(missing.values()))
         raise UserError(f"{root} holds nothing that these rows need: expected a folder {wanted}")
@@ -98,20 +91,6 @@ def check_datasets(data_root: Path, datasets: Mapping[str, ModuleType]) -> list[
             "the book's page on reproducing shows each dataset's layout"
         )
     return found
-
-
-def loaded_on_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's `__getattr__` (PEP 562): a name's module (`homes`) is imported when the name is first used.
-
-    So listing the trials of a study that is not yet ported loads no torch.
-    """
-
-    def get(name: str) -> Any:
-        if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
-
-    return get
 
 
 def _results(parameters: StudyParameters) -> Path:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from reprolib.datasets import rendered, synthetic_clips
-from reprolib.datasets.clips import ClipSet, split_by_subject, windows
+from reprolib.datasets.clips import ClipSet, joined, split_by_subject
 from reprolib.datasets.landmark_masks import SKIN, landmark_mask
 from reprolib.errors import UserError
 
@@ -20,19 +20,12 @@ def clips(people, *, frames=7):
     )
 
 
-def test_windows_do_not_overlap_and_drop_the_rest():
-    cut = windows(clips("ab"), length=3)
-    assert cut.images.shape == (4, 3, 1, 1, 3)
-    assert cut.labels[:, :, 0, 0].tolist() == [[0, 1, 2], [3, 4, 5], [7, 8, 9], [10, 11, 12]]
-    assert cut.subjects == ("a", "a", "b", "b")
-    assert cut.names == ("clip0", "clip0", "clip1", "clip1")
-    assert cut.categories == (1, 1, 2, 2)
-    assert windows(clips("ab", frames=12)).images.shape[:2] == (4, 5)
-
-
-def test_a_window_longer_than_the_clips_is_one_sentence():
-    with pytest.raises(UserError, match=r"windows of 8 frames .* found 7"):
-        windows(clips("a"), length=8)
+def test_joined_sets_hold_the_clips_of_both():
+    one, other = clips("ab"), clips("c")
+    both = joined(one, other)
+    np.testing.assert_array_equal(both.images, np.concatenate([one.images, other.images]))
+    assert both.subjects == ("a", "b", "c") and both.names == ("clip0", "clip1", "clip0")
+    assert both.categories == (1, 2, 1) and both.classes == one.classes
 
 
 @pytest.mark.parametrize("people", ["aabbccddeeffgghhiijj", "abc", "abcd"])

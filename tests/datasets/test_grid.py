@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from speech_clips import stub_dlib, write, write_clip
 
@@ -141,3 +142,22 @@ def test_a_folder_without_clips_is_one_sentence(tmp_path):
 def test_a_name_outside_the_grammar_is_one_sentence(name):
     with pytest.raises(UserError, match="should be named after its sentence"):
         grid.sentence_of(Path(f"{name}.mpg"))
+
+
+def test_words_have_their_times_in_frames_and_pauses_are_no_words(root):
+    assert grid.alignments(root) == {"s1/bbaf2n": root / "grid/alignments/s1/bbaf2n.align"}
+    times = grid.read_times(root / "grid/alignments/s1/bbaf2n.align")
+    assert times[0] == ("BIN", 23.75, 29.5)
+    assert [word for word, _, _ in times] == ["BIN", "BLUE", "AT", "F", "TWO", "NOW"]
+
+
+def test_the_pair_of_letter_and_digit_is_in_the_name():
+    assert grid.pair_of("s1/bbaf2n") == "f2"
+
+
+@pytest.mark.parametrize(("change", "damaged"), [("nothing", False), ("short", True), ("grey", True)])
+def test_a_clip_is_damaged_if_it_is_short_or_a_frame_shows_nothing(change, damaged):
+    frames = np.random.default_rng(0).integers(0, 256, (75, 8, 8, 3)).astype(np.uint8)
+    if change == "grey":
+        frames[3] = 128
+    assert grid.is_damaged(frames[:74] if change == "short" else frames) == damaged

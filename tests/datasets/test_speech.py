@@ -147,3 +147,15 @@ def test_nobody_speaks_in_two_parts_and_no_part_is_empty():
     assert [part.names for part in parts] == [part.names for part in again]
     with pytest.raises(UserError, match="needs as many speakers, found 5"):
         speech.split_by_speaker(clips, parts=(1,) * 6, seed=0)
+
+
+def test_a_drift_has_the_deviation_and_the_correlation_that_are_asked_for():
+    error = speech.drift(np.zeros((20_000, 2)), 3.0, np.random.default_rng(0), persistence=0.9)
+    assert error.dtype == np.float32
+    assert error.std() == pytest.approx(3.0, rel=0.05)
+    assert np.corrcoef(error[:-1, 0], error[1:, 0])[0, 1] == pytest.approx(0.9, abs=0.02)
+
+
+def test_without_persistence_a_drift_is_white():
+    error = speech.drift(np.zeros((20_000, 1)), 1.0, np.random.default_rng(0), persistence=0.0)
+    assert abs(np.corrcoef(error[:-1, 0], error[1:, 0])[0, 1]) < 0.03

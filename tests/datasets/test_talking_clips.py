@@ -39,7 +39,8 @@ def root(tmp_path, monkeypatch, face):
 
 
 def load(root, count=3, frames=4, size=48, **more):
-    return talking_clips.load(root, count=count, size=size, frames=frames, progress=False, **more)
+    corpus = talking_clips.talking_faces(root)
+    return talking_clips.load(corpus, count=count, size=size, frames=frames, progress=False, **more)
 
 
 def test_clips_come_with_masks_landmarks_and_speakers(root):
@@ -56,6 +57,37 @@ def test_the_crop_stays_where_it_is_and_holds_the_face_of_every_frame(root):
     np.testing.assert_allclose(steps, steps[0, 0, 0], rtol=1e-4)
     assert clips.landmarks.min() > 0
     assert clips.landmarks.max() < 47
+
+
+def test_a_crop_is_a_little_off_and_the_same_every_time(root, monkeypatch):
+    clips, again = load(root), load(root)
+    np.testing.assert_array_equal(clips.landmarks, again.landmarks)
+    monkeypatch.setattr(talking_clips, "SHIFT", 0.0)
+    monkeypatch.setattr(talking_clips, "ZOOM", 0.0)
+    centred = load(root).landmarks[:, :, :, 0]
+    middle = (centred.min((1, 2)) + centred.max((1, 2))) / 2
+    np.testing.assert_allclose(middle, 23.5, atol=0.6)
+    assert np.abs(clips.landmarks - load(root).landmarks).max() > 0.5
+
+
+def test_clips_of_grid_are_of_one_speaker_and_begin_in_the_sentence(tmp_path, root, face, monkeypatch):
+    folder = tmp_path / "grid_s1/s1"
+    folder.mkdir(parents=True)
+    starts = []
+    for name in ("bbaf2n", "lwbsza"):
+        writer = cv2.VideoWriter(str(folder / f"{name}.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 25, (SIDE, SIDE))
+        for t in range(talking_clips.GRID_START + 4):
+            writer.write(np.full((SIDE, SIDE, 3), 240 if t < talking_clips.GRID_START else 60, np.uint8))
+        writer.release()
+
+    def track(frames):
+        starts.append(round(frames.mean()))
+        return np.repeat(face[None], len(frames), 0)
+
+    monkeypatch.setattr(landmarks, "track", track)
+    clips = talking_clips.load(talking_clips.grid(tmp_path), count=2, size=48, frames=4, progress=False)
+    assert clips.subjects == ("grid-s1", "grid-s1")
+    assert all(abs(grey - 60) < 8 for grey in starts)  # none of the white frames before
 
 
 def test_the_second_call_tracks_nothing_and_gives_the_same_clips(root, monkeypatch):

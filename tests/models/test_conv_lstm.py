@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 from reprolib.models.complexity import parameters
-from reprolib.models.conv_lstm import ConvLSTM, ConvLSTMFCN, FrameClassifier, hard_sigmoid
+from reprolib.models.conv_lstm import (
+    ConvLSTM,
+    ConvLSTMFCN,
+    FrameClassifier,
+    hard_sigmoid,
+    saturation,
+    start_at_classifier,
+)
 from reprolib.models.fcn_resnet50 import FCNResNet50, keras_parameters, upsample_tf1
 from reprolib.training import Schedule, _frozen
 
@@ -62,21 +69,22 @@ def test_hard_sigmoid_by_hand():
 
 
 @pytest.mark.parametrize("peepholes", [False, True])
-@pytest.mark.parametrize("output", ["tanh", "linear"])
-def test_equation_1_in_a_literal_loop(peepholes, output):
-    lstm, clip = layer(peepholes=peepholes, output=output), random(1, 4, 3, 2, 2).double()
+@pytest.mark.parametrize("activation", ["tanh", "linear"])
+def test_equation_1_in_a_literal_loop(peepholes, activation):
+    lstm, clip = layer(peepholes=peepholes, activation=activation), random(1, 4, 3, 2, 2).double()
     w_x, b = lstm.input.weight[:, :, 0, 0], lstm.input.bias
     w_h = lstm.recurrent.weight[:, :, 0, 0]
     w_c = lstm.peepholes.flatten(1) if peepholes else torch.zeros(3, 2)
     out = lstm(clip)
+    bounded = torch.tanh if activation == "tanh" else (lambda value: value)
     for y in range(2):
         for x in range(2):
             h = c = torch.zeros(2, dtype=torch.float64)
             for t in range(4):
                 i, f, g, o = (w_x @ clip[0, t, :, y, x] + b + w_h @ h).split(2)
                 i, f = hard_sigmoid(i + w_c[0] * c), hard_sigmoid(f + w_c[1] * c)
-                c = f * c + i * g.tanh()
-                h = hard_sigmoid(o + w_c[2] * c) * (c.tanh() if output == "tanh" else c)
+                c = f * c + i * bounded(g)
+                h = hard_sigmoid(o + w_c[2] * c) * bounded(c)
                 torch.testing.assert_close(out[0, t, :, y, x], h)
 
 
@@ -138,30 +146,85 @@ def test_gradients_flow_through_time():
     assert (clip.grad.abs().amax((0, 2, 3, 4)) > 0).all()
 
 
-@pytest.mark.parametrize("options", [{}, {"peepholes": True}, {"output": "linear"}, {"kernel_size": 3}])
+@pytest.mark.parametrize("options", [{}, {"peepholes": True}, {"activation": "linear"}, {"kernel_size": 3}])
 def test_gradient_in_float64(options):
     lstm = unsaturated(layer(**options))
     clip = random(1, 3, 3, 2, 2).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x, *_: lstm(x), (clip, *lstm.parameters()))
 
 
-def test_scores_are_bounded_with_the_last_tanh_only():
+def test_scores_are_bounded_with_tanh_only():
     clip = torch.full((1, 20, 3, 1, 1), 10.0)
     scores = {}
-    for output in ("tanh", "linear"):
-        lstm = ConvLSTM(3, 2, output=output)
-        nn.init.ones_(lstm.input.weight)  # all gates open, candidate 1: the cell counts the steps
+    for activation, bound in (("tanh", 1.0), ("tanh", 10.0), ("linear", 1.0)):
+        lstm = ConvLSTM(3, 2, activation=activation, bound=bound)
+        nn.init.ones_(lstm.input.weight)  # all gates open, candidate 30: the cell counts the steps
+        nn.init.zeros_(lstm.input.bias)
         nn.init.zeros_(lstm.recurrent.weight)
-        scores[output] = lstm(clip)
-    assert scores["linear"][0, :, 0, 0, 0].tolist() == list(range(1, 21))
-    assert scores["tanh"].abs().max() <= 1
+        scores[activation, bound] = lstm(clip)
+    assert scores["linear", 1.0][0, :, 0, 0, 0].tolist() == list(range(30, 601, 30))
+    assert scores["tanh", 1.0].abs().max() <= 1
+    assert 9 < scores["tanh", 10.0].abs().max() <= 10
 
 
-def test_an_even_kernel_and_another_output_are_refused():
+@pytest.mark.parametrize("input_scale", [1.0, 0.1])
+def test_at_the_start_at_the_classifier_the_converted_network_is_the_fcn(input_scale):
+    network, clips = fcn(), random(2, 5, 3, 32, 32)
+    converted = ConvLSTMFCN(network, activation="linear", input_scale=input_scale).eval()
+    start_at_classifier(converted.conv_lstm, network.classifier)
+    with torch.no_grad():
+        expected = network(clips.flatten(0, 1)).unflatten(0, (2, 5))
+        torch.testing.assert_close(converted(clips), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_bounded_start_at_the_classifier_gives_every_cell_the_same_label():
+    network, clips = fcn(), random(2, 5, 3, 64, 64)
+    converted = ConvLSTMFCN(network, bound=10.0).eval()
+    start_at_classifier(converted.conv_lstm, network.classifier)
+    with torch.no_grad():
+        features = network.features(clips.flatten(0, 1))
+        scores = converted.conv_lstm(features.unflatten(0, (2, 5))).flatten(0, 1)
+        assert torch.equal(scores.argmax(1), network.classifier(features).argmax(1))
+        assert scores.abs().max() < 10
+
+
+def test_the_gates_of_the_start_at_the_classifier_can_still_learn():
+    network, clips = fcn(width=4), random(2, 5, 3, 32, 32)
+    converted = ConvLSTMFCN(network, activation="linear").eval()
+    start_at_classifier(converted.conv_lstm, network.classifier)
+    converted(clips).square().sum().backward()
+    n = network.classifier.out_channels
+    for gate in range(4):
+        assert converted.conv_lstm.input.bias.grad[gate * n : (gate + 1) * n].abs().max() > 0
+    assert converted.conv_lstm.recurrent.weight.grad.abs().max() > 0
+    gates, candidates = saturation(converted.conv_lstm, converted.network.features(clips.flatten(0, 1))[:, None])
+    assert not gates.any() and not candidates.any()
+
+
+def test_saturation_counts_gates_beyond_the_corners_and_flat_candidates():
+    lstm = ConvLSTM(1, 2)
+    with torch.no_grad():
+        lstm.input.weight.zero_()
+        lstm.recurrent.weight.zero_()
+        # class 0: i and o beyond, f not; class 1: f beyond; candidates of class 1 are flat
+        lstm.input.bias.copy_(torch.tensor([3.0, 0, 0, -3, 0.5, 5, 3, 0]))
+    gates, candidates = saturation(lstm, torch.zeros(1, 3, 1, 2, 2))
+    torch.testing.assert_close(gates, torch.tensor([2 / 3, 1 / 3]))
+    assert candidates.tolist() == [0, 1]
+
+
+def test_batchnorm_keeps_the_statistics_of_the_fcn():
+    converted = ConvLSTMFCN(fcn()).train()
+    before = copy.deepcopy(converted.network.state_dict())
+    converted(random(2, 2, 3, 32, 32))
+    assert all(torch.equal(value, before[name]) for name, value in converted.network.state_dict().items())
+
+
+def test_an_even_kernel_and_another_activation_are_refused():
     with pytest.raises(ValueError, match="must be odd, found 2"):
         ConvLSTM(3, 2, kernel_size=2)
     with pytest.raises(ValueError, match="'tanh' or 'linear', found 'relu'"):
-        ConvLSTM(3, 2, output="relu")
+        ConvLSTM(3, 2, activation="relu")
 
 
 # the network
@@ -209,12 +272,12 @@ def test_with_open_gates_the_converted_network_scores_like_the_fcn_under_two_tan
         torch.testing.assert_close(converted(clips), expected)
 
 
-@pytest.mark.parametrize("output", ["tanh", "linear"])
-def test_with_open_gates_and_small_candidates_the_converted_network_is_the_fcn(output):
+@pytest.mark.parametrize("activation", ["tanh", "linear"])
+def test_with_open_gates_and_small_candidates_the_converted_network_is_the_fcn(activation):
     network, clips = fcn().double(), random(2, 3, 3, 32, 32).double()
     with torch.no_grad():
         network.classifier.weight /= network(clips.flatten(0, 1)).abs().max()  # scores in [−1, 1]
-    converted = ConvLSTMFCN(network, output=output).eval()
+    converted = ConvLSTMFCN(network, activation=activation).eval()
     # tanh(εz)/ε = z − ε²z³/3 + …
     act_like_the_classifier(converted, network.classifier, scale=1e-4)
     with torch.no_grad():

@@ -5,11 +5,12 @@ from torch import nn
 from reprolib.models.c3d_resnet18 import C3DResNet18
 from reprolib.models.complexity import parameters
 from reprolib.models.lip_words import (
+    BGRUBackEnd,
+    BLSTMBackEnd,
     FlowTwoStream,
     InflatedInception,
+    MeanBackEnd,
     MultipleTowers,
-    ResNetBGRU,
-    ResNetBLSTM,
     TwoStream,
     WASWords,
 )
@@ -114,14 +115,19 @@ def test_was_for_words_reads_its_front_end_from_the_last_frame_to_the_first():
 # padding, of all systems
 
 
+def with_back_end(head):
+    return TwoStream(C3DResNet18(width=2), None, head)
+
+
 def systems():
     torch.manual_seed(0)
     return {
         "two": two_streams(),
         "mt": MultipleTowers(3, frames=7, width=4),
         "was": WASWords(3, width=4),
-        "blstm": ResNetBLSTM(3, width=2),
-        "bgru": ResNetBGRU(3, width=2),
+        "blstm": with_back_end(BLSTMBackEnd(16, 3, hidden=8)),
+        "bgru": with_back_end(BGRUBackEnd(16, 3, hidden=8)),
+        "mean": with_back_end(MeanBackEnd(16, 3)),
         "flow": FlowTwoStream(3, width=2),
     }
 
@@ -158,7 +164,7 @@ def test_what_stands_in_the_padding_does_not_count(name):
     assert not torch.allclose(model(**data)[0], out[0])
 
 
-@pytest.mark.parametrize("name", ["mt", "was", "blstm", "bgru", "flow"])
+@pytest.mark.parametrize("name", ["mt", "was", "blstm", "bgru", "mean", "flow"])
 def test_every_parameter_of_the_other_systems_learns(name):
     # a bias before BatchNorm has no effect; maps of one pixel and two clips leave narrow ReLUs dead: more clips
     data = {key: torch.cat([x, random(*x.shape, seed=6)]) for key, x in inputs_of(name).items()}
@@ -177,9 +183,9 @@ def test_recurrence_is_float32_in_mixed_precision(name, lengths):
 
 def test_parameters_at_the_published_sizes():
     with torch.device("meta"):
-        assert parameters(ResNetBGRU(500)) == 59_431_092
+        assert parameters(C3DResNet18()) + parameters(BGRUBackEnd(512, 500)) == 59_431_092
         assert InflatedInception(1).channels == 1024
-        assert ResNetBLSTM(500).classifier.in_features == 512
+        assert BLSTMBackEnd(512, 500).classifier.in_features == 512
         assert MultipleTowers(500).reduce[0].in_channels == 25 * 48
 
 
@@ -191,9 +197,15 @@ def test_i3d_has_the_layers_of_inception_v1():
 
 
 def test_scores_of_blstm_are_log_probabilities_of_frames():
-    model = trained(ResNetBLSTM(3, width=2))
-    one_frame = model(random(2, 1, 32, 32))
+    model = trained(BLSTMBackEnd(16, 3, hidden=8))
+    one_frame = model(random(2, 1, 16))
     torch.testing.assert_close(one_frame.exp().sum(1), torch.ones(2))
+
+
+def test_no_back_end_is_the_mean_of_a_linear_layers_frames():
+    model, features = trained(MeanBackEnd(4, 3)), random(2, 5, 4)
+    expected = torch.stack([model.classifier(features[0]).mean(0), model.classifier(features[1, :2]).mean(0)])
+    torch.testing.assert_close(model(features, torch.tensor([5, 2])), expected)
 
 
 def test_mt_reads_a_fixed_number_of_frames():

@@ -95,12 +95,6 @@ def test_scratch_may_take_as_many_steps_as_transfer_and_fine_tuning_together():
         assert scratch.epochs * per_epoch >= pretrained + tuning.epochs * per_epoch
 
 
-def test_a_trial_names_no_folder_of_this_machine():
-    parameters = STUDY.Parameters(data="public", data_root="/somewhere")
-    for trials in STUDY.trials(parameters).values():
-        assert not any("/somewhere" in str(value) for trial in trials for value in trial.params.values())
-
-
 # --- one trial ---------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ ROWS = [
     ("yang2023", "Proposed"),
     ("yin2020", "STN-iCNN"),
     ("yin2020", "RoI-Align in place of the STN"),
-    ("wang2018", "Primary model, γ = 0.1"),
+    ("wang2018", "Primary model + two additional models"),
     ("sheng2021", "Only Local"),
     ("sheng2021", "ResNet+BLSTM"),
 ]

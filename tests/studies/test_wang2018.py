@@ -1,83 +1,335 @@
-import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from reprolib import report, studies
-from reprolib.datasets.landmark_masks import BACKGROUND, EYES, INNER_MOUTH, OUTER_MOUTH, SKIN
+from reprolib import planning, studies, tuning
+from reprolib.datasets.clips import ClipSet
+from reprolib.datasets.landmark_masks import BACKGROUND, CLASSES, EYES, INNER_MOUTH, OUTER_MOUTH, SKIN
 from reprolib.errors import UserError
-from reprolib.records import Arrays
+from reprolib.models.fcn_resnet50 import STRIDE, upsample_tf1
+from reprolib.report import published_from
+from reprolib.results import Results
 from reprolib.runner import run
 from reprolib.store import RunStore
-from reprolib.studies.wang2018 import data, pictures, plan, results, settings, systems
-from reprolib.studies.wang2018.plan import trials
-from reprolib.studies.wang2018.scores import mask_metrics
-from reprolib.trial import Context, Outcome
+from reprolib.studies.wang2018 import config as configuration
+from reprolib.studies.wang2018 import data, experiment, figures
+from reprolib.studies.wang2018 import rows as r
+from reprolib.studies.wang2018.config import STEPS
+from reprolib.studies.wang2018.scores import SCORES, mask_metrics, over_time
+from reprolib.studies.wang2018.work import fcn_spec, layer_spec, part_of, primary_of
+from reprolib.trial import Context
 
-study = studies.load("wang2018")
-SMOKE = settings.Parameters()
-PRIMARY = settings.primary(settings.PRIMARY_GAMMA)
+STUDY = studies.load("wang2018")
+SMOKE = STUDY.Parameters(profile="smoke", data="synthetic")
+PUBLISHED = STUDY.folder / "wang2018" / "published.csv"
+RAN = (
+    r.SIZES_OF_LAYERS, r.MEAN_MASK, r.FCN, r.SMOOTHED, r.CROSS_ENTROPY, r.LINEAR, r.PRIMARY, r.PRIMARY_STILL,
+    r.COMBINED, r.FCN_ZOOM, r.LINEAR_CLASSIFIER, r.STILLS_FCN, *(r.zoomed(region, None) for region in r.REGIONS),
+    *map(r.mean_mask_of, r.REGIONS),
+)  # fmt: skip
+
+
+def rows(profile: str = "smoke", source: str = "synthetic") -> dict:
+    return {row.name: row for row in STUDY.rows(STUDY.Parameters(profile=profile, data=source))}
 
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
-    """The trials of Tables 4 and 9, one seed, in the smoke profile."""
+    """Smoke trials of one row of every kind, first seed alone."""
     folder = tmp_path_factory.mktemp("results")
     store, context = RunStore(folder), Context(device="cpu", results=folder)
-    parameters = settings.Parameters(seeds=1, tables=["table 4", "table 9", "figure 4", "extra D"])
-    records = run(studies.needed(study, parameters), study.execute, store, context, progress=False)
+    trials = [trial for trial in studies.needed(STUDY, SMOKE, RAN) if trial.seed == 0]
+    records = run(trials, STUDY.execute, store, context, progress=False)
     assert [record.failure for record in records] == [None] * len(records)
-    return parameters, store, context, {record.trial.name: record for record in records}
+    return store, context, {record.trial.name: record for record in records}
 
 
-def smoke_trial(name):
-    everything = [t for of_place in trials(settings.Parameters(seeds=1)).values() for t in of_place]
-    return next(t for t in everything if t.name == name)
+# --- rows and claims -------------------------------------------------------------------------------------
 
 
-# --- the plan --------------------------------------------------------------------------------------------
+def test_every_table_and_figure_of_the_paper_has_rows_or_needs_none():
+    places = {place for row in rows("cpu", "public").values() for place in row.places}
+    paper = {f"table {n}" for n in range(1, 10)} | {f"figure {n}" for n in range(1, 7)}
+    assert paper <= places | set(STUDY.without_rows)
+    assert {table.place for table in STUDY.declared_tables} <= places
 
 
-def test_every_table_and_figure_of_the_paper_is_planned():
-    assert {f"table {n}" for n in range(2, 10)} | {f"figure {n}" for n in range(1, 7)} <= set(trials(SMOKE))
+def test_every_row_that_the_paper_prints_is_trained_or_says_why_not():
+    for table in STUDY.declared_tables:
+        number = table.place.removeprefix("table ")
+        if number in "123456789":
+            printed = set(published_from(PUBLISHED, number).index)
+            assert printed <= set(table.lines or {}) | set(rows("cpu", "public")) | set(r.QUOTED), table.place
 
 
-@pytest.mark.parametrize("table", [str(n) for n in range(2, 10)])
-def test_every_row_that_the_paper_prints_is_planned(table):
-    printed = settings.PRINTED_AS.get(table, {})
-    ours = {printed.get(t.name, t.name) for t in trials(SMOKE)[f"table {table}"]}
-    assert set(report.published("wang2018", table).index) <= ours
+def test_lines_of_tables_name_rows_that_are_at_their_place():
+    for table in STUDY.declared_tables:
+        for name, _ in (table.lines or {}).values():
+            assert table.place in rows("cpu", "public")[name].places, (table.place, name)
 
 
-def test_every_planned_system_is_named_and_every_named_one_is_planned():
-    planned = {t.name for of_place in trials(SMOKE).values() for t in of_place}
-    assert planned == set(settings.SYSTEMS)
+@pytest.mark.parametrize("profile", ["smoke", "cpu", "gpu"])
+@pytest.mark.parametrize("source", ["synthetic", "public", "paper"])
+def test_no_trial_of_a_source_is_that_of_two_rows(profile, source):
+    made = STUDY.rows(STUDY.Parameters(profile=profile, data=source))
+    trials = [trial for row in made for trial in STUDY.trials_of(row)]
+    assert len({trial.key for trial in trials}) == len(trials)
+    assert len({row.name for row in made}) == len(made)
 
 
-def test_trials_are_json_and_the_other_profiles_ask_for_three_seeds():
-    for profile in ("cpu", "gpu"):
-        everything = [t for of in trials(settings.Parameters(profile=profile)).values() for t in of]
-        assert {t.seed for t in everything} == {0, 1, 2}
-        json.dumps([dict(t.params) for t in everything])
+@pytest.mark.parametrize(("id", "effect"), [
+    ("system", 9.26), ("conv-lstm", 1.03), ("linear-ce", 3.51), ("zoom", 3.72), ("zoom-inner", 7.93),
+    ("smoothing", -0.29), ("tracker-skin", -2.36),
+])  # fmt: skip
+def test_published_effects_are_differences_of_the_papers_cells(id, effect):
+    [claim] = [claim for claim in STUDY.registered_claims if claim.id == id]
+    assert claim.published_effect == pytest.approx(effect)
 
 
-def test_another_gamma_asks_for_other_trials():
-    parameters = settings.Parameters(gammas=[0.5], seeds=1, tables=["6"])
-    assert [t.params["gamma"] for t in trials(parameters)["table 6"]] == [0.5]
+def test_no_claim_on_talking_faces_rests_on_the_tracker_that_labels_them():
+    for claim in STUDY.registered_claims:
+        if claim.kind != "question" and r.TRACKER in (claim.a, claim.b):
+            assert "public" not in claim.data
+
+
+def test_rows_that_claims_compare_get_the_same_care():
+    found = rows("cpu", "public")
+    losses = (r.CROSS_ENTROPY, r.IOU, r.HINGE, r.LINEAR_MARGIN, r.LINEAR, r.DICE, r.LOVASZ)
+    assert {replace(found[name].config.training, lr=1e-4) for name in losses} == {r.FROZEN_TRAINING["cpu"]}
+    assert {found[name].config.layer for name in losses} == {r.LAYERS[r.CHOSEN]}
+    assert set(losses) <= set(r.TUNED["public"]) <= set(found)
+
+
+def test_a_tuned_learning_rate_is_the_best_of_those_tried():
+    tries = tuning.read(STUDY)
+    for name in {t.row for t in tries if (t.data, t.profile) == ("public", "cpu")}:
+        best = tuning.best(tries, data="public", profile="cpu", row=name)
+        assert rows("cpu", "public")[name].config.training.lr == best, name
+
+
+def test_start_bound_and_scale_are_crossed_under_two_losses():
+    found = rows("cpu", "public")
+    grid = {(loss, layer): found[r.grid_row(loss, layer)].config for loss in r.GRID_LOSSES for layer in r.LAYERS}
+    assert len(grid) == 16
+    for (loss, layer), config in grid.items():
+        assert (config.loss, config.layer, config.gamma) == (loss, r.LAYERS[layer], 0.0)
+    assert r.LAYERS[r.KERAS].bound == 1  # a classifier's scores need more room
+    assert r.LAYERS[r.BOUNDED].bound > 5
+
+
+def test_only_smoke_runs_start_from_random_weights():
+    for row in rows("cpu", "public").values():
+        assert row.config.pretrained == (row.config.stage not in ("sizes", "mean mask", "tracker"))
+    assert not any(row.config.pretrained for row in rows().values())
+
+
+def test_gamma_is_a_share_of_the_papers_rate_whatever_the_layers_own():
+    config = rows("cpu", "public")[r.PRIMARY].config
+    for lr in (1e-5, 1e-3):
+        changed = replace(config, training=replace(config.training, lr=lr))
+        assert lr * experiment._share(changed) == pytest.approx(0.05 * 1e-3)
+
+
+# --- what trials share -----------------------------------------------------------------------------------
+
+
+def test_a_system_is_made_of_networks_that_other_rows_train_too():
+    found = rows("cpu", "public")
+    system = found[r.COMBINED].config
+    assert layer_spec(primary_of(system)) == layer_spec(found[r.PRIMARY].config)
+    for region in r.REGIONS:
+        part = part_of(system, region)
+        assert layer_spec(part) == layer_spec(found[r.zoomed(region, r.ZOOM_GAMMA)].config)
+        assert fcn_spec(part) == fcn_spec(found[r.zoomed(region, None)].config)
+        assert fcn_spec(part_of(found[r.FCN_ZOOM].config, region)) == fcn_spec(found[r.zoomed(region, None)].config)
+    assert primary_of(found[r.FCN_ZOOM].config).stage == "fcn"
+
+
+def test_what_comes_after_training_does_not_change_what_is_trained():
+    found = rows("cpu", "public")
+    assert fcn_spec(found[r.SMOOTHED].config) == fcn_spec(found[r.FCN].config) == fcn_spec(found[r.LINEAR].config)
+    assert layer_spec(found[r.PRIMARY_STILL].config) == layer_spec(found[r.PRIMARY].config)
+    assert layer_spec(found[r.LINEAR_ALONE].config) != layer_spec(found[r.LINEAR].config)
+
+
+def test_networks_with_one_name_in_networks_csv_cost_the_same():
+    found = planning.read_networks(STUDY)
+    for profile, source in (("cpu", "public"), ("smoke", "synthetic"), ("gpu", "public"), ("cpu", "paper")):
+        for row in rows(profile, source).values():
+            for work in STUDY.work(row.config):
+                assert work.network in found, "run `python -m reprolib.planning`"
+
+
+@pytest.mark.parametrize("name", [r.FCN, r.LINEAR, r.LINEAR_CLASSIFIER, r.PRIMARY])
+def test_the_workload_of_plan_trains_on_frames(name):
+    work = STUDY.work(rows()[name].config)[-1]
+    load = experiment.workload(work, images=2 * STEPS)
+    batch = load.prepare(load.data)
+    value = load.loss(load.network(batch["images"]), batch)
+    value.backward()
+    assert value.isfinite()
+    assert load.network.eval()(batch["images"][:1]).shape[:2] == (1, 5)  # a frame alone, as in prediction
+
+
+# --- losses ----------------------------------------------------------------------------------------------
+
+
+def test_the_loss_of_cells_is_that_of_every_fourth_pixel():
+    torch.manual_seed(0)
+    config = rows()[r.LINEAR].config
+    cells, labels = torch.randn(2, 5, 5, 4, 4), torch.randint(0, 5, (2, 5, 64, 64))
+    at_stride = {"labels": experiment._at_loss_stride(labels)}
+    pixels = upsample_tf1(cells.flatten(0, 1), STRIDE).unflatten(0, (2, 5))
+    loss = experiment.loss_of(config)
+    torch.testing.assert_close(loss(cells, at_stride), loss(pixels, at_stride))
+
+
+@pytest.mark.parametrize("name", list(experiment._OF_FRAMES))
+def test_every_loss_teaches_one_batch(name):
+    """Not that its value falls: the weights of Eq. 7 grow with the overlap."""
+    torch.manual_seed(0)
+    loss = experiment.loss_of(replace(rows()[r.LINEAR].config, loss=name))
+    truth = torch.randint(0, 5, (2, 3, 2, 2))  # two clips of three frames, one class for each cell
+    labels = {"labels": truth.repeat_interleave(4, -1).repeat_interleave(4, -2)}
+    cells = (0.1 * torch.randn(2, 3, 5, 2, 2)).requires_grad_()
+    optimiser = torch.optim.Adam([cells], lr=0.1)
+    before = (cells.argmax(2) == truth).float().mean()
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss(10 * torch.tanh(cells / 10), labels).backward()
+        optimiser.step()
+    assert before < 0.4
+    assert (cells.argmax(2) == truth).float().mean() > 0.8
+
+
+# --- one trial -------------------------------------------------------------------------------------------
+
+
+def test_a_trial_is_a_function_of_its_specification(tmp_path, small_run):
+    store, _, records = small_run
+    record = records[r.PRIMARY]
+    [again] = run([record.trial], STUDY.execute, RunStore(tmp_path), Context(results=tmp_path), progress=False)
+    assert again.metrics == record.metrics
+    assert again.curves == record.curves
+    for name, values in store.arrays(record).items():
+        np.testing.assert_array_equal(RunStore(tmp_path).arrays(again)[name], values)
+
+
+def test_the_metrics_of_a_record_follow_from_its_arrays(small_run):
+    store, _, records = small_run
+    for name, record in records.items():
+        if name == r.SIZES_OF_LAYERS:
+            continue
+        arrays = store.arrays(record)
+        assert record.metrics["miou"] == pytest.approx(float(mask_metrics(arrays["confusion"].sum(0))["miou"]))
+        assert len(arrays["confusion"]) == len(arrays["units"])
+        assert record.metrics["validation"] >= 0
+
+
+def test_a_record_says_where_training_ended_and_whose_the_test_frames_are(small_run):
+    store, _, records = small_run
+    record = records[r.COMBINED]
+    assert record.stopped["ceiling"] == record.trial.params["training"]["epochs"]
+    assert record.units == {"person": len(np.unique(store.arrays(record)["units"]))}
+    assert set(records[r.STILLS_FCN].units) == {"photo"}
+    assert {"fcn_loss", "layer_loss", "eyes_fcn_loss", "mouth_layer_validation"} <= set(record.curves)
+
+
+def test_at_the_start_at_the_classifier_a_row_is_its_baseline(small_run):
+    _, context, _ = small_run
+    config = rows()[r.LINEAR].config
+    network = experiment._fcn(config, 0, context)[0].eval()
+    model = experiment.convert(config, network).eval()
+    clips = torch.rand(2, STEPS, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        expected = network(clips.flatten(0, 1)).unflatten(0, (2, STEPS))
+        torch.testing.assert_close(model(clips), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_frozen_layers_do_not_move_and_the_new_one_does(small_run):
+    _, context, _ = small_run
+    for name in (r.LINEAR, r.LINEAR_CLASSIFIER):
+        config = rows()[name].config
+        baseline = experiment._fcn(config, 0, context)[0]
+        trained = experiment._trained(config, 0, context)[0]
+        for key, value in baseline.encoder.state_dict().items():
+            torch.testing.assert_close(trained.network.encoder.state_dict()[key], value, rtol=0, atol=0)
+        torch.manual_seed(0)
+        start = experiment.convert(config, baseline).conv_lstm
+        assert any(not torch.equal(a, b) for a, b in
+                   zip(start.parameters(), trained.conv_lstm.parameters(), strict=True))  # fmt: skip
+
+
+def test_in_the_primary_model_all_layers_learn(small_run):
+    _, context, _ = small_run
+    config = rows()[r.PRIMARY].config
+    before = dict(experiment._fcn(config, 0, context)[0].named_parameters())
+    trained = experiment._trained(config, 0, context)[0]
+    assert any(not torch.equal(after, before[name]) for name, after in trained.network.named_parameters())
+
+
+def test_kept_features_are_those_of_the_network(small_run):
+    _, context, _ = small_run
+    config = rows()[r.FCN].config
+    network = experiment._fcn(config, 0, context)[0]
+    clips = data.examples(config.source, "face", None).validation
+    features = experiment.features_of(network, clips)
+    assert features.shape == (len(clips), STEPS, 320, 4, 4) and features.dtype == np.float16
+    images = experiment.prepare({"images": experiment._tensor(clips.images[0])})["images"]
+    with torch.no_grad():
+        expected = network.features(images)
+    torch.testing.assert_close(torch.from_numpy(np.array(features[0])).float(), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_still_frames_take_as_many_steps_and_see_one_frame():
+    torch.manual_seed(0)
+    config = replace(rows()[r.LINEAR].config, layer=r.LAYERS[r.KERAS])
+    model = experiment.convert(config, experiment.build(config)).eval()
+    features = np.random.default_rng(0).normal(size=(STEPS, 320, 4, 4)).astype(np.float16)
+    still = experiment._scores(model, features, replace(config, still=True))
+    unmoved = experiment._scores(model, np.repeat(features[3:4], STEPS, axis=0), config)
+    torch.testing.assert_close(still[3], unmoved[3])
+    assert not torch.allclose(still[3], experiment._scores(model, features, config)[3])
+
+
+def test_gains_over_time_are_differences_of_two_records(small_run):
+    store, _, records = small_run
+    ours, baseline = (store.arrays(records[name])["over_time"] for name in (r.CROSS_ENTROPY, r.FCN))
+    gains = [records[r.CROSS_ENTROPY].metrics[f"gain_t{t}"] for t in range(1, STEPS + 1)]
+    np.testing.assert_allclose(gains, (ours - baseline).mean(0), atol=0.5)  # features are kept in half precision
+
+
+def test_records_say_what_of_the_layer_is_flat(small_run):
+    _, _, records = small_run
+    found = {name for name in records[r.LINEAR].metrics if name.startswith("flat_")}
+    assert found == {f"flat_{kind}_{part}" for kind in ("gates", "candidates") for part in r.PARTS}
+    assert not any(name.startswith("flat_") for name in records[r.PRIMARY].metrics)
+
+
+def test_the_sizes_of_table_1_are_measured(small_run):
+    _, _, records = small_run
+    metrics = records[r.SIZES_OF_LAYERS].metrics
+    assert [metrics[f"side_{block}"] for block in r.BLOCKS] == [160, 79, 40, 20, 20, 20, 320]
 
 
 # --- clips and crops -------------------------------------------------------------------------------------
 
 
 def test_nobody_is_in_two_of_the_three_sets():
-    p = smoke_trial(settings.FCN).params
-    training, validation, test = data.sets_of(p, None)
-    people = [set(clips.subjects) for clips in (training, validation, test)]
+    sets = data.sets_of(rows()[r.FCN].config.source, None)
+    people = [set(clips.subjects) for clips in sets]
     assert all(people)
     assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]
-    assert test.images.shape[2:4] == (128, 128)  # twice the network's side
+
+
+def test_networks_see_less_than_is_kept_and_masks_are_scored_at_the_frames_size():
+    source = rows()[r.FCN].config.source
+    train, validation, test = data.examples(source, "face", None)
+    assert train.images.shape[2:] == (64, 64, 3) and train.labels.shape[2:] == (64, 64)
+    assert validation.labels.shape[2:] == test.labels.shape[2:] == (96, 96)
 
 
 def test_a_region_box_holds_the_region_of_all_frames():
@@ -91,7 +343,7 @@ def test_a_region_box_holds_the_region_of_all_frames():
     assert data.region_box(labels, "mouth") is None
 
 
-def test_crops_show_what_lies_in_the_box_at_another_size():
+def test_crops_show_what_is_in_the_box_at_another_size():
     labels = np.zeros((1, 32, 32), np.uint8)
     labels[0, 8:16, 8:16] = OUTER_MOUTH
     labels[0, 10:12, 10:12] = INNER_MOUTH
@@ -101,18 +353,40 @@ def test_crops_show_what_lies_in_the_box_at_another_size():
     assert (found[4:8, 4:8] == 2).all()
     assert (found == 2).sum() == 16
     assert (found == 1).sum() == 240
-    beyond = data.crop_labels(labels, "mouth", (-4, -4, 8), 8)[0]
-    assert not beyond.any()
+    assert not data.crop_labels(labels, "mouth", (-4, -4, 8), 8)[0].any()
 
 
-def test_region_sets_have_the_classes_of_their_model():
-    for region, classes in (("eyes", 2), ("mouth", 3)):
-        p = smoke_trial(settings.zoomed(region, None)).params
-        training, _, test = data.region_sets(p, None)
-        assert training.images.shape[1:] == (5, 64, 64, 3)
-        assert training.labels.max() == classes - 1 == len(test.classes) - 1
-        again = data.region_sets(p, None)[0]
-        np.testing.assert_array_equal(again.images, training.images)  # the jitter, too
+@pytest.mark.parametrize("region", r.REGIONS)
+def test_crops_have_the_classes_of_their_model(region):
+    source = rows()[r.FCN].config.source
+    train, _, test = data.examples(source, region, None)
+    assert train.images.shape[1:] == (STEPS, 64, 64, 3)
+    assert train.labels.max() == len(test.classes) - 1 == len(configuration.CLASSES[region]) - 1
+
+
+def clip_set(subjects: tuple[str, ...]) -> ClipSet:
+    count = len(subjects)
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 1, 4, 4, 3), np.uint8)
+    return ClipSet(images, images[..., 0], np.zeros((count, 1, 68, 2), np.float32), CLASSES,
+                   tuple(map(str, range(count))), subjects, (1,) * count)  # fmt: skip
+
+
+def test_frames_of_presenters_and_of_300vw_are_never_kept_for_figures():
+    clips = clip_set(("speaker-01", "grid-s1", "114", "speaker-02", "grid-s1", "afw/123", "person-3"))
+    assert data.shown_clips(clips) == [1, 4, 5, 6]
+    assert data.shown_clips(clip_set(("speaker-01", "114"))) == []
+
+
+@pytest.mark.parametrize("data_root", [None, Path("/no/such/folder")])
+@pytest.mark.parametrize("name", [r.FCN, r.STILLS_FCN])
+def test_real_data_without_their_folder_are_refused_before_training(name, data_root):
+    with pytest.raises(UserError, match="data_root"):
+        data.sets_of(rows("cpu", "public")[name].config.source, data_root)
+
+
+def test_a_data_root_without_any_known_dataset_is_refused(tmp_path):
+    with pytest.raises(UserError, match="landmarks300w, talkingfaces, grid_s1, 300vw"):
+        STUDY.check_data(tmp_path)
 
 
 # --- masks -----------------------------------------------------------------------------------------------
@@ -120,12 +394,12 @@ def test_region_sets_have_the_classes_of_their_model():
 
 def test_smoothing_keeps_what_does_not_change_and_weighs_neighbours_as_the_paper_does():
     still = torch.rand(1, 5, 2, 2).expand(7, 5, 2, 2)
-    torch.testing.assert_close(systems.smoothed(still), still)
+    torch.testing.assert_close(experiment.smoothed(still), still)
     flash = torch.zeros(7, 1, 1, 1)
     flash[3] = 1
     expected = torch.tensor([0, 0.00257, 0.16552, 0.66382, 0.16552, 0.00257, 0])
-    torch.testing.assert_close(systems.smoothed(flash).flatten()[2:5], expected[2:5], atol=1e-3, rtol=0)
-    assert systems.smoothed(flash).flatten()[0] == 0
+    torch.testing.assert_close(experiment.smoothed(flash).flatten()[2:5], expected[2:5], atol=1e-3, rtol=0)
+    assert experiment.smoothed(flash).flatten()[0] == 0
 
 
 def test_zooming_in_replaces_eyes_and_mouth_and_nothing_else():
@@ -143,7 +417,7 @@ def test_zooming_in_replaces_eyes_and_mouth_and_nothing_else():
     def mouth(crops, side):
         return np.full((2, side, side), 2, np.uint8)
 
-    combined = systems.zoom_in(frames, first, {"eyes": eye, "mouth": mouth})
+    combined = experiment.zoom_in(frames, first, {"eyes": eye, "mouth": mouth})
     assert (combined == EYES).sum() == 2
     x, y, side = data.region_box(first, "mouth")
     box = (slice(None), slice(y, y + side), slice(x, x + side))
@@ -156,283 +430,84 @@ def test_zooming_in_replaces_eyes_and_mouth_and_nothing_else():
 
 def test_a_region_that_the_primary_model_misses_stays_missed():
     first = np.full((1, 32, 32), SKIN, np.uint8)
-    combined = systems.zoom_in(np.zeros((1, 32, 32, 3), np.uint8), first, {"eyes": None, "mouth": None})
+    combined = experiment.zoom_in(np.zeros((1, 32, 32, 3), np.uint8), first, {"eyes": None, "mouth": None})
     np.testing.assert_array_equal(combined, first)
 
 
-# --- training --------------------------------------------------------------------------------------------
-
-
-def test_a_trial_is_a_function_of_its_specification(tmp_path, small_run):
-    _, store, _, records = small_run
-    record = records[PRIMARY]
-    [again] = run([record.trial], study.execute, RunStore(tmp_path), Context(results=tmp_path), progress=False)
-    assert again.metrics == record.metrics
-    assert again.curves == record.curves
-    for name, values in store.arrays(record).items():
-        np.testing.assert_array_equal(RunStore(tmp_path).arrays(again)[name], values)
-
-
-def test_the_metrics_of_a_record_follow_from_its_arrays(small_run):
-    _, store, _, records = small_run
-    for record in records.values():
-        arrays = store.arrays(record)
-        scores = mask_metrics(arrays["confusion"].sum(0))
-        assert record.metrics["miou"] == pytest.approx(float(scores["miou"]))
-        assert len(arrays["confusion"]) == len(arrays["subjects"]) == len(arrays["times"]) == len(arrays["clips"])
-        assert set(arrays["times"]) == set(range(5))
-
-
-def test_frozen_layers_do_not_move(small_run):
-    """All rows of Table 5 share their frozen layers: the baseline's."""
-    _, _, context, records = small_run
-    frozen, _ = systems._conv_lstm(records[settings.LINEAR].trial.params, 0, context)
-    baseline, _ = systems._fcn(smoke_trial(settings.FCN).params, 0, context)
-    kept = {n: v for n, v in baseline.state_dict().items() if not n.startswith("classifier")}
-    assert kept
-    for name, value in kept.items():
-        torch.testing.assert_close(frozen.network.state_dict()[name], value, rtol=0, atol=0)
-
-
-def test_the_other_layers_learn_at_their_own_rate(small_run):
-    """Not batch normalisation's running statistics: these move at any rate."""
-    _, _, context, records = small_run
-    baseline, _ = systems._fcn(smoke_trial(settings.FCN).params, 0, context)
-    before = dict(baseline.named_parameters())
-    way = {}
-    for gamma in (0.01, 0.1):
-        learned, _ = systems._conv_lstm({**records[PRIMARY].trial.params, "gamma": gamma}, 0, context)
-        moved = {n: (after - before[n]).abs().mean().item() for n, after in learned.network.named_parameters()}
-        assert all(moved.values())
-        way[gamma] = sum(moved.values())
-    assert way[0.1] > 2 * way[0.01]
-
-
-def test_a_new_classifier_learns_alone_and_looks_at_one_frame(small_run):
-    _, _, context, records = small_run
-    trained, curves = systems._conv_lstm(smoke_trial(settings.LINEAR_CLASSIFIER).params, 0, context)
-    frozen, _ = systems._conv_lstm(records[settings.LINEAR].trial.params, 0, context)
-    for name, value in frozen.network.state_dict().items():
-        assert torch.equal(trained.network.state_dict()[name], value)
-    assert curves["loss"]
-    clip = torch.randn(1, 5, 3, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(trained(clip)[:, 2:3], trained(clip[:, 2:3]))
-
-
-def test_still_frames_take_as_many_steps_and_see_one_frame(small_run):
-    _, _, context, records = small_run
-    model, _ = systems._conv_lstm(records[settings.LINEAR].trial.params, 0, context)
-    frames = np.random.default_rng(0).integers(0, 256, (10, 64, 64, 3), dtype=np.uint8)
-    still = systems._scores_of_still(model, frames)
-    unmoved = systems._scores(model, np.repeat(frames[8:9], 5, axis=0), steps=5)
-    torch.testing.assert_close(still[8], unmoved[3])  # frame 8 is the fourth of its five
-    assert not torch.allclose(still[8], systems._scores(model, frames, steps=5)[8])
-
-
-def test_the_mean_mask_is_what_most_training_frames_have(monkeypatch):
+def test_the_mean_mask_is_what_most_training_frames_have():
+    clips = clip_set(("a", "b", "c"))
     labels = np.zeros((3, 1, 4, 4), np.uint8)
     labels[:2, :, 1:3], labels[2] = SKIN, EYES
-    training = replace(data.sets_of(smoke_trial(settings.FCN).params, None)[0], labels=labels)
-    monkeypatch.setattr(data, "sets_of", lambda p, data_root: [training])
-    found = systems._mean_mask({}, Context())(np.zeros((5, 8, 8, 3), np.uint8), 4)
-    np.testing.assert_array_equal(found, np.repeat(labels[0], 5, axis=0))
+    found = experiment._mean_mask(replace(clips, labels=labels))(clips)
+    np.testing.assert_array_equal(found, np.repeat(labels[:1], 3, axis=0))
 
 
-def test_without_a_rate_baselines_look_closer(small_run, monkeypatch):
-    """Extra D: the same boxes and crops, of networks that see frames one by one."""
-    _, _, context, _ = small_run
-    used = []
-    monkeypatch.setattr(systems, "_trained", lambda p, *_, trained=systems._trained: used.append(p) or trained(p, *_))
-    systems.execute(smoke_trial(settings.PRIMARY_FCN_ZOOM), context)
-    assert [(p["region"], p["stage"]) for p in used] == [("face", "conv_lstm"), ("eyes", "fcn"), ("mouth", "fcn")]
+# --- scores, tables, figures -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted({row["loss"] for row in plan.rows_of([]).values() if "loss" in row}))
-def test_every_loss_falls_on_one_batch(name):
-    torch.manual_seed(0)
-    labels = torch.randint(0, 5, (2, 3, 8, 8))  # two clips of three frames
-    scores = (0.1 * torch.randn(2, 3, 5, 8, 8)).requires_grad_()
-    optimiser = torch.optim.Adam([scores], lr=0.05)
-    values = []
-    for _ in range(20):
-        value = systems.LOSSES[name](scores.tanh(), labels)
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
-        values.append(value.item())
-    assert values[-1] < values[0]
+def test_the_mean_iou_leaves_out_the_background_and_classes_that_are_nowhere():
+    confusion = np.diag([50, 20, 0, 6, 0])
+    confusion[1, 3] = 4
+    scores = mask_metrics(confusion)
+    assert scores["miou"] == pytest.approx(100 * (20 / 24 + 6 / 10) / 2)
+    assert np.isnan(scores["iou_eyes"]) and scores["iou_background"] == 100
 
 
-def test_real_data_without_their_folder_are_refused_before_training(tmp_path):
-    parameters = settings.Parameters(data="public", seeds=1, tables=["3"])
-    with pytest.raises(UserError, match="data_root"):
-        run(studies.needed(study, parameters), study.execute, RunStore(tmp_path), Context(results=tmp_path))
-
-
-def test_a_data_root_without_any_known_dataset_is_refused(tmp_path):
-    with pytest.raises(UserError, match="should hold one of the folders talkingfaces, 300vw"):
-        study.check_data(tmp_path)
-
-
-@pytest.mark.parametrize("row", settings.PICTURED)
-def test_no_picture_of_real_clips_is_kept(row, monkeypatch, tmp_path):
-    trial = smoke_trial(row)
-    synthetic = data.sets_of(trial.params, None)
-    monkeypatch.setattr(data, "sets_of", lambda p, data_root: synthetic)
-    real = replace(trial, params={**trial.params, "data": "public"})
-    outcome = study.execute(real, Context(results=tmp_path))
-    assert set(outcome.arrays) == {"confusion", "subjects", "categories", "clips", "times"}
-
-
-def test_pictures_are_kept_for_the_rows_that_figures_show_alone(small_run):
-    _, store, _, records = small_run
-    with_pictures = {name for name, record in records.items() if "example_images" in store.arrays(record)}
-    assert with_pictures == set(records) & set(settings.PICTURED)
-    assert set(pictures.FIGURE_6.values()) <= set(settings.PICTURED)
-    assert with_pictures < set(records)
-
-
-# --- tables, claims, figures -----------------------------------------------------------------------------
+def test_later_frames_are_compared_with_the_first_of_their_clip():
+    perfect = np.diag([4, 4, 4, 4, 4])
+    half = np.diag([4, 2, 2, 2, 2]) + np.eye(5, k=-1, dtype=int) * [2, 2, 2, 2, 0]
+    frames = over_time(np.stack([half, *[perfect] * 4] * 2))
+    assert frames.shape == (2, STEPS)
+    gain = 100 - float(mask_metrics(half)["miou"])
+    assert SCORES["later"].statistic(frames.mean(0)) == pytest.approx(gain)
 
 
 def test_tables_show_ours_beside_the_papers_and_say_what_is_not_done(small_run):
-    _, store, _, _ = small_run
-    made = study.tables(settings.Parameters(seeds=1), store)
-    assert list(made["table 9"].index[:-1]) == list(report.published("wang2018", "9").index)
-    assert not (made["table 9"]["mIoU", "ours"] == report.NOT_DONE).any()
-    assert made["table 4"].loc["Adam", ("T1", "ours")] != report.NOT_DONE
-    assert (made["table 6"]["mIoU", "ours"] == report.NOT_DONE).any()
+    store, _, _ = small_run
+    tables = STUDY.tables(SMOKE, store)
+    table = tables["table 9"]
+    assert set(published_from(PUBLISHED, "9").index) <= set(table.index)
+    assert table.loc["FCN-ResNet50 + cross-entropy", ("mIoU", "paper")] == "54.50"
+    assert table.loc["ConvLSTM-FCN (freezing other layers) + IoU loss", ("mIoU", "ours")] == "not done"
+    assert float(table.loc["Primary model + segmentation loss", ("mIoU", "ours")].split(" ")[0]) >= 0
+    assert tables["table 1"].loc["Conv2_x", ("output side", "ours")] == "79"
+    assert tables["table 2"].loc["FCN-VGG16", ("mIoU", "ours")] == "—"  # quoted
 
 
-def test_the_gain_over_time_is_the_mean_of_frames_at_each_place():
-    perfect, half = np.diag([4, 4, 4, 4, 4]), np.diag([4, 2, 2, 2, 2]) + np.eye(5, k=-1, dtype=int) * [2, 2, 2, 2, 0]
-    ours = np.stack([half, perfect] * 5)
-    baseline = np.stack([half] * 10)
-    gains = results.gain_over_time(ours, baseline, np.arange(10) % 5)
-    gain = float(mask_metrics(perfect)["miou"] - mask_metrics(half)["miou"])
-    np.testing.assert_allclose(gains, gain / 2)  # every place in a clip has one good frame and one that is as before
-    first = results.gain_over_time(np.concatenate([ours[:1], ours[1::2]]), baseline[:6], np.array([0, 1, 2, 3, 4, 1]))
-    np.testing.assert_allclose(first, (0, gain, gain, gain, gain))
+def test_claims_without_records_are_not_tested(tmp_path):
+    judged = Results(STUDY, RunStore(tmp_path)).judged(SMOKE)
+    assert judged and {one.verdict for one in judged} == {"not tested"}
 
 
-def test_the_papers_marks_beside_intervals_over_people(small_run):
-    parameters, store, _, _ = small_run
-    table = results.significance(parameters, store)
-    assert settings.COMBINED in table.index
-    assert settings.FCN not in table.index
-    p = table["paired t-test, p"].astype(float)
-    assert ((p >= 0) & (p <= 1)).all()
+def test_an_untrained_baseline_has_not_learned(small_run):
+    store, _, _ = small_run
+    judged = {one.claim.id: one for one in Results(STUDY, store).judged(SMOKE)}
+    assert judged["system"].effect is not None
+    assert judged["system"].verdict == "not tested" and judged["system"].learned is False
+    assert judged["later-frames"].effect is not None
 
 
-def test_groups_of_clips_pool_their_frames():
-    confusion = np.zeros((1, 4, 5, 5), int)
-    confusion[0] += np.eye(5, dtype=int)
-    confusion[0, 2:, 1, 1], confusion[0, 2:, 1, 0] = 0, 1  # skin is lost in the second clip
-    scores = results._group_scores(confusion, np.array([0, 0, 1, 1]))
-    np.testing.assert_allclose(scores, (100, 75))
+def test_the_parts_of_the_gain_add_up(small_run):
+    store, _, _ = small_run
+    results = Results(STUDY, store)
+    table = figures.parts_of_the_gain(results, SMOKE)["ours"]
+    chain = [float(text.split(" ")[0].replace("−", "-")) for text in table.iloc[:5]]
+    assert sum(chain[:4]) == pytest.approx(chain[4], abs=0.05)
+    assert "of 2 people" in figures.better_people(results, SMOKE)
 
 
-@pytest.fixture
-def two_systems(tmp_path):
-    """Baseline and segmentation loss on two people's clips of five frames: the second is right on the first person."""
-    store = RunStore(tmp_path)
-    right, no_mouth = np.eye(5, dtype=np.int32), np.eye(5, dtype=np.int32)
-    no_mouth[4, 4], no_mouth[4, 3] = 0, 1  # what is inside the mouth is called lips
-    of_row = {settings.FCN: [no_mouth] * 10, settings.LINEAR: [no_mouth] + [right] * 4 + [no_mouth] * 5}
-    common = {"clips": np.repeat([0, 1], 5), "subjects": np.repeat([0, 1], 5), "categories": np.repeat([1, 3], 5)}
-    for row, confusion in of_row.items():
-        arrays = common | {"confusion": np.array(confusion), "times": np.tile(np.arange(5), 2)}
-        store.save(smoke_trial(row), Outcome({"miou": 1.0}, arrays=arrays), cost={}, environment={})
-    return settings.Parameters(seeds=1), store
-
-
-def test_classes_that_a_system_never_calls_are_named(two_systems):
-    table = results.missed(*two_systems)
-    assert list(table.index) == [settings.FCN]
-    assert table.loc[settings.FCN].tolist() == ["0 of 1", "0 of 1", "0 of 1", "1 of 1"]
-
-
-def test_people_on_whom_a_system_is_better_are_counted(two_systems):
-    assert results.better_people(*two_systems).loc[settings.LINEAR].tolist() == ["1 of 2", "+0.0"]
-
-
-def test_categories_have_their_own_pooled_scores(two_systems):
-    table = results.by_category(*two_systems)
-    # of the first clip one of five frames has no inner mouth (IoU 4/5), which lips pay for (5/6)
-    assert table.loc[settings.LINEAR].tolist() == [f"{100 * (1 + 1 + 5 / 6 + 4 / 5) / 4:.2f}", "62.50"]
-    assert table.loc[settings.FCN].tolist() == ["62.50", "62.50"]
-
-
-def test_later_frames_are_compared_with_the_first(two_systems):
-    parameters, store = two_systems
-    records = results.records_of(parameters, store)
-    records[settings.CROSS_ENTROPY] = records[settings.LINEAR]
-    _, effect = results._later_frames(records, Arrays(store))
-    assert effect.point == pytest.approx((37.5 + 0) / 2)  # the first frame of neither person gains
-
-
-def test_every_claim_has_a_verdict_and_is_tested_where_both_rows_were_run(small_run):
-    parameters, store, _, _ = small_run
-    found = {claim.id: claim for claim in study.claims(parameters, store)}
-    assert found["zoom"].effect is not None
-    assert found["later-frames"].effect is not None
-    assert found["deeplab"].verdict == "not tested"
-
-
-def test_a_claim_on_a_system_that_never_calls_a_class_is_not_judged(two_systems):
-    parameters, store = two_systems
-    records = results.records_of(parameters, store)
-    of_linear = Outcome({"miou": 1.0}, arrays=store.arrays(records[settings.LINEAR][0]))
-    for row in (settings.HINGE, settings.LINEAR_MARGIN, settings.CROSS_ENTROPY):
-        outcome = of_linear
-        if row == settings.CROSS_ENTROPY:
-            outcome = Outcome({"miou": 1.0}, arrays=store.arrays(records[settings.FCN][0]))
-        store.save(smoke_trial(row), outcome, cost={}, environment={})
-    found = {claim.id: claim for claim in study.claims(parameters, store)}
-    assert found["linear-ce"].effect > 0
-    assert found["linear-ce"].verdict == "not tested"
-    assert found["forms"].verdict == "not reproduced"  # both find all classes, equally well
-
-
-def test_real_clips_are_not_asked_what_is_run_on_synthetic_ones_alone(tmp_path):
-    asked = {
-        data: study.questions(settings.Parameters(data=data), RunStore(tmp_path)) for data in ("public", "synthetic")
-    }
-    assert len(asked["public"]) < len(asked["synthetic"])
-    assert not any("peepholes" in question for question in asked["public"].index)
-
-
-def test_where_the_tracker_annotates_it_is_no_rival(tmp_path):
-    ids = {
-        data: {claim.id for claim in study.claims(settings.Parameters(data=data), RunStore(tmp_path))}
-        for data in ("synthetic", "public")
-    }
-    assert ids["synthetic"] - ids["public"] == {"tracker", "system-tracker"}
-
-
-def test_figures_with_faces_are_drawn_from_synthetic_ones_alone(small_run, monkeypatch):
-    parameters, store, _, _ = small_run
-    records = results.records_of(parameters, store)
-    monkeypatch.setattr(pictures, "records_of", lambda *_: records)  # as if real clips had left pictures
-    drawn = pictures.drawn(parameters.model_copy(update={"data": "public"}), store)
-    assert set(drawn) == {"figure 6", "table 4", "curves"}
-
-
-def test_fidelity_holds_for_every_size_and_count():
-    facts = study.fidelity()
-    assert len(facts) == 13
-    assert all(fact.equal for fact in facts)
+def test_checkable_numbers_of_the_paper_and_the_base_code_are_met():
+    facts = STUDY.fidelity()
+    assert len(facts) == 13 and all(fact.equal for fact in facts)
+    assert {fact.source for fact in facts} == {"paper", "release", "arithmetic"}
 
 
 def test_only_figures_whose_trials_are_finished_are_drawn(small_run):
-    parameters, store, _, _ = small_run
-    drawn = pictures.drawn(parameters, store)
-    assert set(drawn) == {"figure 2", "figure 3", "figure 4", "figure 5", "figure 6", "table 4", "curves"}
+    store, _, _ = small_run
+    drawn = figures.drawn(Results(STUDY, store), SMOKE)
+    assert set(drawn) == {"figure 2", "figure 3", "figure 4", "figure 5", "figure 6", "table 4", "table 5"}
 
 
-def test_figure_1_shows_the_layers_shapes():
-    texts = [text.get_text() for ax in pictures.conversion().axes for text in ax.texts]
-    assert "10 × 2048 × 20 × 20" in texts
-    assert "2 × 5 × 2048 × 20 × 20" in texts
-    assert texts.count("10 × 5 × 320 × 320") == 2
+def test_figure_1_shows_the_papers_shapes():
+    texts = [text.get_text() for ax in figures.conversion().axes for text in ax.texts]
+    assert "10 × 5 × 320 × 320" in texts and "2 × 5 × 5 × 20 × 20" in texts

@@ -72,32 +72,6 @@ def test_no_trial_of_a_source_is_that_of_two_rows():
             assert len({trial.key for trial in trials}) == len(trials)
 
 
-def test_a_configuration_survives_the_way_through_a_record():
-    for row in rows("cpu", "public").values():
-        assert STUDY.config_of(STUDY.trials_of(row)[0]) == row.config
-
-
-def test_a_trial_names_no_folder_of_this_machine():
-    parameters = STUDY.Parameters(profile="cpu", data="public", data_root="/somewhere")
-    for row in STUDY.rows(parameters):
-        assert not any("/somewhere" in str(value) for t in STUDY.trials_of(row) for value in t.params.values())
-
-
-def test_claims_name_rows_scores_and_sources_that_exist():
-    for claim in STUDY.registered_claims:
-        assert claim.score in STUDY.scores
-        for source in claim.data:
-            assert {claim.a, claim.b} <= set(rows("cpu", source)), claim.id
-    assert len({claim.id for claim in STUDY.registered_claims}) == len(STUDY.registered_claims)
-
-
-def test_primary_claims_compare_rows_with_seeds_enough_for_an_interval():
-    primary = [claim for claim in STUDY.registered_claims if claim.primary]
-    assert 8 <= len(primary) <= 15
-    for claim in primary:
-        assert min(rows("cpu", "public")[name].seeds for name in (claim.a, claim.b)) >= 3
-
-
 def test_the_headline_claim_is_the_papers_difference_of_table_2():
     [claim] = [claim for claim in STUDY.registered_claims if claim.id == "both"]
     assert claim.published_effect == pytest.approx(7.94)

@@ -256,7 +256,7 @@ def _occlusion_rows(parameters: StudyParameters, dataset: str) -> list[Row]:
         Row(MEAN_MASK, replace(trivial, network="MeanMask"), 1, ("table 1",)),
         Row(TEACHER, teacher, many, (*shown, "figure 4")),
         Row(TEACHER_AUGMENTED, replace(teacher, occluded_teacher=True), many, ("table 1",)),
-        Row(CE_SCRATCH, replace(common, training=SCRATCH_TRAINING[profile]), many, ("table 1",)),
+        Row(CE_SCRATCH, replace(common, training=SCRATCH_TRAINING[profile]), many, ("table 1",), step_matched=True),
         Row(CE_TRANSFER, transferred, many, ("table 1", "figure 2", "extra B", "extra C")),
         Row(CONSENSUS_TRANSFER, replace(transferred, loss=con, pretraining=of_con), many, ("table 1",)),
         Row(CE_FINETUNED, from_ce, many, (*shown, "figure 4", "extra A", "extra B")),

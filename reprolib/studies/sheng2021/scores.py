@@ -1,82 +1,104 @@
-"""Accuracies and error rates of sheng2021 from what its records keep of every test clip."""
+"""From what a record kept of every test word or sentence to the columns of sheng2021's tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-# score -> the array of the records that it is computed from
-ARRAY_OF = {
-    "accuracy": "correct", "viseme_accuracy": "correct", "cer": "characters", "wer": "words",
-    "cer_utterance": "characters_rate", "wer_utterance": "words_rate",
-}  # fmt: skip
+from reprolib.study import Score
+
+LETTER, DIGIT = 3, 4  # positions in a sentence of GRID
 
 
-def score_of(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """From the mean over test clips of `ARRAY_OF[name]`, (…, columns), to a score in percent.
+def rate(mean: np.ndarray) -> np.ndarray:
+    """Percent from the mean over test items of (count, of how many), (…, 2); nan where there is none."""
+    count, total = mean[..., 0], mean[..., 1]
+    return 100 * np.divide(count, total, out=np.full(np.shape(count), np.nan), where=total > 0)
 
-    "correct" has the columns right word, right viseme class; "characters" and "words" edits, length (the pooled rate);
-    "characters_rate" and "words_rate" each utterance's own rate in their one column.
+
+# Scores of claims: how the mean over test items of a record's array becomes the score.
+SCORES = {
+    "accuracy": Score("accuracy of words", "right", rate),
+    "letters": Score("accuracy of letters", "right_letters", rate),
+    "closed": Score("accuracy of the other slots' words", "right_closed", rate),
+    "pairs": Score("accuracy of minimal pairs", "right_pairs", rate),
+    "cer": Score("character error rate", "characters", rate, higher_is_better=False),
+    "wer": Score("word error rate", "words", rate, higher_is_better=False),
+    "wer_pair": Score("word error rate of letters and digits", "pair_words", rate, higher_is_better=False),
+}
+
+
+def word_arrays(logits: np.ndarray, labels: np.ndarray, groups: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """What claims on words are judged on: (right, counted) for every test word, float32 (N, 2).
+
+    logits: (N, classes); labels: int (N,); groups: slot of each word of GRID, "pair" or "distinct" of a rendered word,
+    or (). "right_in_slot": right among the words of its slot.
     """
-    if name == "accuracy":
-        return lambda mean: 100 * mean[..., 0]
-    if name == "viseme_accuracy":
-        return lambda mean: 100 * mean[..., 1]
-    if name in ("cer", "wer"):
-        return lambda mean: 100 * mean[..., 0] / mean[..., 1]
-    return lambda mean: 100 * mean[..., 0]
+    predicted = logits.argmax(1)
+    right = predicted == labels
+
+    def counted(which: np.ndarray, right: np.ndarray = right) -> np.ndarray:
+        return np.stack([right & which, which], axis=1).astype(np.float32)
+
+    made = {"predicted": predicted.astype(np.int16), "labels": labels.astype(np.int16),
+            "right": counted(np.ones(len(labels), bool))}  # fmt: skip
+    names = np.array(groups)
+    if "letter" in groups:
+        own = names[labels]
+        same_slot = names[None] == own[:, None]
+        in_slot = np.where(same_slot, logits, -np.inf).argmax(1) == labels
+        made |= {"right_letters": counted(own == "letter"), "right_closed": counted(own != "letter"),
+                 "right_in_slot": counted(np.ones(len(labels), bool), in_slot)}  # fmt: skip
+    if "pair" in groups:
+        made["right_pairs"] = counted(names[labels] == "pair")
+    return made
 
 
-def correct(predicted: np.ndarray, labels: np.ndarray, visemes: np.ndarray) -> np.ndarray:
-    """Whether the word is right, and whether its viseme class is: float32 (N, 2).
+def word_metrics(arrays: dict[str, np.ndarray]) -> dict[str, float]:
+    """The columns of the tables of words, percent."""
+    columns = {"accuracy": "right", "letters": "right_letters", "closed": "right_closed", "in_slot": "right_in_slot",
+               "pairs": "right_pairs"}  # fmt: skip
+    found = {name: float(rate(arrays[array].mean(0))) for name, array in columns.items() if array in arrays}
+    return {name: value for name, value in found.items() if np.isfinite(value)}
 
-    predicted, labels: int (N,), words; visemes: int (classes,), equal for words that look alike on the lips.
+
+def letter_and_digit(text: str) -> str:
+    """The fourth and fifth word of a sentence of GRID: what its place in the grammar does not give away."""
+    return " ".join(text.split()[LETTER : DIGIT + 1])
+
+
+def sentence_metrics(arrays: dict[str, np.ndarray]) -> dict[str, float]:
+    """CER and WER in percent: pooled over the set, of letters and digits, and as a mean over clips."""
+    columns = {"cer": "characters", "wer": "words", "cer_pair": "pair_characters", "wer_pair": "pair_words"}
+    pooled = {name: float(rate(arrays[array].mean(0))) for name, array in columns.items() if array in arrays}
+    each = {"cer_clip": arrays["characters"], "wer_clip": arrays["words"]}
+    return pooled | {name: float(rate(counts.astype(float)).mean()) for name, counts in each.items()}
+
+
+def share_of_variance(features: np.ndarray, groups: np.ndarray) -> float:
+    """How much of the variance of (N, D) lies between groups, int (N,), in percent: 100 if each group is one point."""
+    centred = features - features.mean(0)
+    total = float((centred**2).sum())
+    return 100 * _between(centred, groups) / total if total > 0 else 0.0
+
+
+def _between(centred: np.ndarray, groups: np.ndarray) -> float:
+    members = np.eye(groups.max() + 1)[groups]  # (N, groups)
+    counts = np.maximum(members.sum(0), 1)
+    return float((((members.T @ centred) ** 2).sum(1) / counts).sum())
+
+
+def permutation_test(
+    features: np.ndarray, words: np.ndarray, clips: np.ndarray, *, seed: int, permutations: int = 199
+) -> tuple[float, float, float]:
+    """The share of variance between words, its mean where their labels are shuffled, both in percent, and its p.
+
+    features: (N, D); words, clips: int (N,). What a clip adds to all its words is taken out first where it has several,
+    so that the test asks whether words differ within clips. Labels are shuffled over all words.
     """
-    right = np.stack([predicted == labels, visemes[predicted] == visemes[labels]], axis=1)
-    return right.astype(np.float32)
-
-
-def ceiling(labels: np.ndarray, visemes: np.ndarray) -> float:
-    """The best accuracy in percent of one who sees visemes and nothing else: the commonest word of each class."""
-    best = 0
-    for viseme in np.unique(visemes):
-        of_class = labels[visemes[labels] == viseme]
-        best += np.bincount(of_class).max() if len(of_class) else 0
-    return 100 * best / len(labels)
-
-
-def word_metrics(found: np.ndarray) -> dict[str, float]:
-    """Accuracy, and accuracy of viseme classes, in percent, from `correct`."""
-    return {name: float(score_of(name)(found.mean(0))) for name in ("accuracy", "viseme_accuracy")}
-
-
-def sentence_metrics(characters: np.ndarray, words: np.ndarray) -> dict[str, float]:
-    """CER and WER in percent, pooled over the set and as a mean over utterances, from edits and lengths (N, 2)."""
-    made = {"cer": characters, "wer": words}
-    pooled = {name: float(score_of(name)(counts.mean(0))) for name, counts in made.items()}
-    return pooled | {f"{name}_utterance": float(100 * rates(counts).mean()) for name, counts in made.items()}
-
-
-def rates(counts: np.ndarray) -> np.ndarray:
-    """Each utterance's own error rate, (N, 1), from edits and lengths (N, 2)."""
-    return counts[:, :1] / counts[:, 1:]
-
-
-def graph_distances(graphs: np.ndarray, classes: np.ndarray, speakers: np.ndarray) -> np.ndarray:
-    """How far each clip's attention graph is from others': float32 (N, 3), nan where there is no such pair.
-
-    graphs: (N, K, K); classes, speakers: int (N,). Columns: mean distance to clips of the same class by other
-    speakers, of the same speaker with other classes, and of other classes by other speakers. A distance is the
-    Euclidean one, divided by the mean over all pairs.
-    """
-    flat = graphs.reshape(len(graphs), -1).astype(np.float64)
-    squares = (flat**2).sum(1)
-    apart = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * flat @ flat.T, 0))
-    same_class, same_speaker = classes[:, None] == classes[None], speakers[:, None] == speakers[None]
-    others = ~np.eye(len(flat), dtype=bool)
-    apart = apart / apart[others].mean()
-    kinds = (same_class & ~same_speaker, ~same_class & same_speaker, ~same_class & ~same_speaker)
-    counts = np.stack([kind.sum(1) for kind in kinds], axis=1)
-    sums = np.stack([(apart * kind).sum(1) for kind in kinds], axis=1)
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0).astype(np.float32)
+    if np.bincount(clips).max() > 1:
+        members = np.eye(clips.max() + 1)[clips]
+        features = features - (members / members.sum(0)) @ (members.T @ features)
+    true = share_of_variance(features, words)
+    rng = np.random.default_rng(seed)
+    shuffled = np.array([share_of_variance(features, rng.permutation(words)) for _ in range(permutations)])
+    return true, float(shuffled.mean()), float((1 + (shuffled >= true).sum()) / (1 + permutations))

@@ -1,303 +1,279 @@
-"""The sentence task of sheng2021: a back end on frozen features of the words' front end, then both together."""
+"""The sentence task of sheng2021: a back end spells what the kept features of the words' streams show."""
 
 from __future__ import annotations
 
-import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import asdict
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprolib.datasets.characters import ENGLISH, IGNORED, Tokeniser
 from reprolib.datasets.people import numbered
-from reprolib.datasets.speech import SpeechSet
+from reprolib.models import complexity
 from reprolib.models.beam_search import beam_search
 from reprolib.models.lip_transformer import ctc_loss, ctc_prefix_beam, frames_needed
 from reprolib.studies.sheng2021 import data as clips_of
-from reprolib.studies.sheng2021 import settings as s
-from reprolib.studies.sheng2021.data import Views
-from reprolib.studies.sheng2021.networks import INPUTS, SentenceReader, build_back_end
-from reprolib.studies.sheng2021.plan import local_stream, words
-from reprolib.studies.sheng2021.scores import rates, score_of, sentence_metrics
-from reprolib.studies.sheng2021.words import (
-    BATCH,
-    augmented,
-    cost_of,
-    fitted_reader,
-    statistics_of,
-    without_choices,
-)
+from reprolib.studies.sheng2021.config import Config, Training
+from reprolib.studies.sheng2021.data import Examples
+from reprolib.studies.sheng2021.networks import Scaled, build_speller, channels_of
+from reprolib.studies.sheng2021.scores import letter_and_digit, rate, sentence_metrics
+from reprolib.studies.sheng2021.words import fitted_words, independent, seen, statistics_of
 from reprolib.text_metrics import character_edits, word_edits
-from reprolib.training import Schedule, make_fabric, train, warmup_rate
+from reprolib.training import Batch, Fitted, Schedule, make_fabric, train, warmup_rate
 from reprolib.trial import Context, Outcome
 
-SMOOTHING = 0.1  # of the labels, Sec. IV-B
-SHOWN = 0  # the test clip of the decoding example
+TOKENS = Tokeniser(ENGLISH)
+SMOOTHING = 0.1  # of the characters' labels (Sec. IV-B)
+BATCH = 32  # sentences at a time in decoding
+SHOWN = 0  # the test sentence of Figure 9
 SPARE = 6  # characters that a decoded sentence may be longer than the longest of training
-CHECKED = 80  # training clips that are read again after training
+CURRICULUM = (1, 2, 3, 5, 7, 9, 13, 17, 21, 29, 37)  # words of a part, stage by stage (Sec. IV-B)
+WHOLE = 0.5  # of the sentences in the last stage, that stay whole
+MARGIN = 3  # frames before and after a part
 
 
-def read_sentences(p: Mapping, seed: int, context: Context) -> Outcome:
-    """A back end on the front end that its row names, and its error rates (Sec. IV-B)."""
-    training, validation, test = sets = clips_of.sentence_sets(p, context.data_root)
-    tokens = tokeniser_of([text for clips in sets for text in clips.texts], p)
-    training = learnable(training, tokens, ctc=p["network"] == "ctc")
-    front, _ = fitted_reader(without_choices(p) | front_of(p["streams"]), seed, context)
-    names = INPUTS[front_of(p["streams"])["network"]]
-    views = Views(training, crop=p["crop"])
-    seen = views(training, names)
-    torch.manual_seed(seed)
-    back = build_back_end(p, front.channels, tokens.outputs)
-    model = SentenceReader(front, back, blind=p.get("blind", False)).to(context.device)
-    curves = _train_back_end(model, seen, training, tokens, p, seed, context)
-    curves["fine_tuning_loss"] = _fine_tune(model, seen, training, tokens, p, seed, context)
-    del seen
-    outcome = _outcome(model, views(test, names), training, test, tokens, curves, p, context)
-    # whether it learned at all, and more than by heart
-    longest = _longest(training)
-    some = training.subset(np.linspace(0, len(training) - 1, min(CHECKED, len(training))).astype(int))
-    for part, clips in (("training", some), ("validation", validation)):
-        features = features_of(model, views(clips, names), context)
-        texts, _ = _read(model, features, clips.lengths, longest, tokens, p, context)
-        edits = character_edits(texts, clips.texts)
-        outcome.metrics[f"cer_{part}"] = float(score_of("cer")(edits.mean(0)))
+# --- one trial ---------------------------------------------------------------------------------------
+
+
+def read_sentences(config: Config, seed: int, context: Context) -> Outcome:
+    """Train the row's back end and read the test sentences once; every random number follows from `seed`."""
+    sets = clips_of.examples_of(config, context.data_root)
+    if config.training is None:
+        guess = by_grammar(sets.train.texts)
+        outcome = _scored([guess] * len(sets.test), sets.test, config)
+        wrong = rate(word_edits([guess] * len(sets.validation), sets.validation.texts).mean(0))
+        outcome.metrics |= {"validation": 100 - float(wrong)} | statistics_of(sets)
+        return outcome
+    model, fitted = _fitted(config, seed, context)
+    longest = _longest(sets.train)
+    tensors = {part: seen(config, getattr(sets, part), seed, context) for part in ("validation", "test")}
+    texts, steps = spelt(model, tensors["test"], config, longest, context)
+    outcome = _scored(texts, sets.test, config)
+    outcome.curves, outcome.stopped = fitted.curves, asdict(fitted.stopped)
+    read, _ = spelt(model, tensors["validation"], config, longest, context)
+    outcome.metrics["validation"] = 100 - float(rate(word_edits(read, sets.validation.texts).mean(0)))
+    front = fitted_words(config.before[0], seed, context)[0]
+    outcome.metrics["parameters_m"] = (complexity.parameters(model) + complexity.parameters(front)) / 1e6
+    if config.back_end == "seq2seq" and config.dataset in ("grid", "facesynth"):  # no other sentence may be printed
+        outcome.arrays |= _example(model, tensors["test"], sets.test, texts[SHOWN], steps[SHOWN], context)
     return outcome
 
 
-def front_of(streams: str) -> dict:
-    """The row of the word task whose network is the front end; single streams learn as long as two together."""
-    if streams == "two":
-        return words(streams, **local_stream())
-    return words(streams, **(local_stream() if streams == "local" else {}), longer=True)
+def validate_sentences(config: Config, seed: int, context: Context) -> float:
+    """The best validation score of a row, without a look at the test sentences: what tuning compares."""
+    return max(_fitted(config, seed, context)[1].curves["validation"])
 
 
-def tokeniser_of(texts: Sequence[str], p: Mapping) -> Tokeniser:
-    """The paper's 39 outputs; for the Arabic of the real clips, the characters of the corpus."""
-    return Tokeniser.fitted(texts) if p["data"] == "public" else Tokeniser(ENGLISH)
+def _scored(read: Sequence[str], test: Examples, config: Config) -> Outcome:
+    """Edits and lengths of every test sentence, int32 (N, 2): of characters, of words, of GRID's letter and digit."""
+    arrays = {"characters": character_edits(read, test.texts), "words": word_edits(read, test.texts)}
+    if config.dataset == "grid":
+        parts = [letter_and_digit(text) for text in read], [letter_and_digit(text) for text in test.texts]
+        arrays |= {"pair_characters": character_edits(*parts), "pair_words": word_edits(*parts)}
+    arrays = {name: counts.astype(np.int32) for name, counts in arrays.items()} | {"units": numbered(test.units)}
+    metrics = sentence_metrics(arrays)
+    return Outcome(metrics, arrays=arrays, units=independent(test))
 
 
-def learnable(training: SpeechSet, tokens: Tokeniser, *, ctc: bool) -> SpeechSet:
-    """Clips whose characters `tokens` has and, for CTC, which have frames enough; a warning counts the others."""
-    kept = [
-        i
-        for i, (text, frames) in enumerate(zip(training.texts, training.lengths.tolist(), strict=True))
-        if set(text) <= set(tokens.characters) and (not ctc or frames >= frames_needed(text))
-    ]
-    if len(kept) == len(training):
-        return training
-    left_out = len(training) - len(kept)
-    warnings.warn(
-        f"{left_out} of {len(training)} training clips have unknown characters or too few frames and are left out",
-        stacklevel=2,
-    )
-    return training.subset(kept)
+def by_grammar(texts: Sequence[str]) -> str:
+    """The sentence that is guessed without a look: of the usual number of words, at each position the commonest."""
+    sentences = [text.split() for text in texts]
+    usual = Counter(map(len, sentences)).most_common(1)[0][0]
+    positions = zip(*(words for words in sentences if len(words) == usual), strict=True)
+    return " ".join(Counter(sorted(words)).most_common(1)[0][0] for words in positions)
 
 
 # --- training ----------------------------------------------------------------------------------------
 
 
-def _train_back_end(
-    model: SentenceReader,
-    seen: Mapping[str, Tensor],
-    training: SpeechSet,
-    tokens: Tokeniser,
-    p: Mapping,
-    seed: int,
-    context: Context,
-) -> dict[str, list[float]]:
-    """The back end alone, on features that are computed once; short sentences first."""
-    previous, targets = tokens.for_teacher_forcing(training.texts)
-    raw = features_of(model, seen, context)
-    model.measure(raw, seen["lengths"])
-    batches = {
-        "features": model.scaled(raw), "lengths": seen["lengths"],
-        "previous": previous, "targets": targets,
-    }  # fmt: skip
-    curves: dict[str, list[float]] = {}
-    step = 0
-    for stage, (indices, epochs) in enumerate(curriculum(training.texts, p["sentence_epochs"], p["sentence_batch"])):
-        rate = partial(_rate, first=step + 1, p=p)
-        schedule = Schedule.decay(epochs, p["sentence_batch"], 1.0, rate, per_step=True)
-        found = train(
-            model.back, {name: value[indices] for name, value in batches.items()}, loss_of(p["network"]),
-            schedule=schedule, fabric=make_fabric(context.device), seed=seed + 1000 * stage,
-            inputs=back_end_inputs(p["network"]),
-        ).curves  # fmt: skip
-        step += epochs * -(-len(indices) // p["sentence_batch"])
-        for name, values in found.items():
-            curves.setdefault(name, []).extend(values)
-    return curves
+def _fitted(config: Config, seed: int, context: Context) -> tuple[Scaled, Fitted]:
+    sets = clips_of.examples_of(config, context.data_root)
+    chosen = learnable(sets.train, ctc=config.back_end == "CTC")
+    tensors = seen(config, sets.train, seed, context, mirrored=True)
+    tensors = {name: value[chosen] for name, value in tensors.items()}
+    texts = [sets.train.texts[i] for i in chosen]
+    spans = None if sets.train.spans is None else sets.train.spans[chosen]
+    validation = seen(config, sets.validation, seed, context)
+    torch.manual_seed(seed)
+    model = Scaled(build_speller(config, TOKENS.outputs), channels_of(config)).to(context.device)
+    model.measure(tensors["features"][:, 0], tensors["lengths"])
+    model.to(context.device)
+    previous, targets = TOKENS.for_teacher_forcing(texts)
+    parts = Parts(texts, spans, config.training, steps=-(-len(texts) // config.training.batch_size))
+    longest = max(map(len, texts)) + SPARE
+
+    def accuracy(network: nn.Module) -> float:
+        read, _ = spelt(network, validation, config, longest, context, beam=1)
+        return 100 - float(rate(character_edits(read, sets.validation.texts).mean(0)))
+
+    fitted = train(
+        model, tensors | {"previous": previous, "targets": targets, "which": torch.arange(len(texts))},
+        loss_of(config), schedule=schedule_of(config.training), fabric=make_fabric(context.device), seed=seed,
+        inputs=names_of(config), augment=parts, validate=accuracy,
+    )  # fmt: skip
+    return model.eval(), fitted
 
 
-def _rate(step: int, *, first: int, p: Mapping) -> float:
-    """Eq. 7, which goes on from stage to stage."""
-    return warmup_rate(first + step, width=p["model_width"], factor=p["factor"], warmup=p["warmup_steps"])
+def schedule_of(training: Training) -> Schedule:
+    """Eq. 7, up to its scale: the rate rises to `lr` in `warmup` steps, and falls with the root of the steps."""
+    peak = training.warmup**0.5
+
+    def factor(step: int) -> float:
+        return peak * warmup_rate(step + 1, width=1, factor=1.0, warmup=training.warmup)
+
+    return Schedule.decay(
+        training.epochs, training.batch_size, training.lr, factor, per_step=True, patience=training.patience
+    )
 
 
-def curriculum(texts: tuple[str, ...], epochs: int, batch: int) -> list[tuple[list[int], int]]:
-    """Stages of training: indices of the sentences of at most 1, 2, 3, 5, … words, and epochs.
+def learnable(train: Examples, *, ctc: bool) -> list[int]:
+    """Indices of sentences whose characters a decoder has and, for CTC, with frames enough; a warning counts others."""
+    lengths = np.asarray(train.views["lengths"]()).tolist()
+    kept = [
+        i
+        for i, (text, frames) in enumerate(zip(train.texts, lengths, strict=True))
+        if set(text) <= set(TOKENS.characters) and (not ctc or frames >= frames_needed(text))
+    ]
+    if len(kept) < len(train):
+        warnings.warn(
+            f"{len(train) - len(kept)} of {len(train)} training sentences have unknown characters or too few frames "
+            "and are left out",
+            stacklevel=2,
+        )
+    return kept
 
-    A stage that would add nothing, or have less than a batch, is left out. All but the last share a third of the
-    epochs.
+
+class Parts:
+    """The curriculum: batches of parts of sentences, of 1 word, then 2, 3, 5 …, at last whole ones among them.
+
+    One training goes through all stages, so that the optimiser keeps its state. It needs the words' `spans` (N,
+    words, 2) in frames; without them sentences stay whole. `steps`: of an epoch. Of features (N, versions, T, C) one
+    version is taken for each sentence.
     """
-    lengths = np.array([len(text.split()) for text in texts])
-    stages: list[list[int]] = []
-    for most in (*(c for c in s.CURRICULUM if c < lengths.max()), lengths.max()):
-        indices = np.flatnonzero(lengths <= most).tolist()
-        if most == lengths.max() or (len(indices) >= batch and (not stages or len(indices) > len(stages[-1]))):
-            stages.append(indices)
-    early = len(stages) - 1
-    each = epochs // (3 * early) if early else 0
-    planned = [(indices, each) for indices in stages[:-1]] + [(stages[-1], epochs - each * early)]
-    return [(indices, count) for indices, count in planned if count]
+
+    def __init__(self, texts: Sequence[str], spans: np.ndarray | None, training: Training, *, steps: int) -> None:
+        self.words = [text.split() for text in texts]
+        self.spans, self.training, self.steps, self.step = spans, training, steps, 0
+        most = max(map(len, self.words))
+        self.stages = [count for count in CURRICULUM if count < most]
+
+    def most_words(self) -> int | None:
+        """Words of a part at this step; None in the last stage."""
+        epoch = self.step // self.steps
+        stage = epoch // self.training.stage_epochs if self.training.stage_epochs else len(self.stages)
+        return self.stages[stage] if stage < len(self.stages) and self.spans is not None else None
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        most = self.most_words()
+        self.step += 1
+        features = batch["features"]
+        versions = torch.randint(features.shape[1], (len(features),), generator=generator).tolist()
+        chosen, lengths, texts = [], [], []
+        for row, which in enumerate(batch["which"].tolist()):
+            first, count = self._part(which, most, generator)
+            words, there = self.words[which], int(batch["lengths"][row])
+            start, end = self._frames(which, first, count, there)
+            chosen.append(features[row, versions[row], start:end])
+            lengths.append(end - start)
+            texts.append(" ".join(words[first : first + count]))
+        previous, targets = TOKENS.for_teacher_forcing(texts)
+        padded = nn.utils.rnn.pad_sequence(chosen, batch_first=True)
+        device = features.device
+        return {
+            **batch, "features": padded, "lengths": torch.tensor(lengths, device=device),
+            "previous": previous.to(device), "targets": targets.to(device),
+        }  # fmt: skip
+
+    def _part(self, which: int, most: int | None, generator: torch.Generator) -> tuple[int, int]:
+        """First word, and how many."""
+        total = len(self.words[which])
+        if self.spans is None or (most is None and float(torch.rand((), generator=generator)) < WHOLE):
+            return 0, total
+        count = min(most or int(torch.randint(1, total + 1, (), generator=generator)), total)
+        return int(torch.randint(total - count + 1, (), generator=generator)), count
+
+    def _frames(self, which: int, first: int, count: int, there: int) -> tuple[int, int]:
+        """The frames of a part with a margin, wide enough to be spelt by CTC; of a whole sentence all."""
+        if count == len(self.words[which]) or self.spans is None:
+            return 0, there
+        start = int(self.spans[which, first, 0]) - MARGIN
+        end = int(np.ceil(self.spans[which, first + count - 1, 1])) + MARGIN
+        needed = 2 * len(" ".join(self.words[which][first : first + count]))
+        short = max(0, needed - (end - start))
+        start, end = max(0, start - short // 2), min(there, end + short - short // 2)
+        return max(0, min(start, there - needed)), min(there, max(end, start + needed))
 
 
-def _fine_tune(
-    model: SentenceReader,
-    seen: Mapping[str, Tensor],
-    training: SpeechSet,
-    tokens: Tokeniser,
-    p: Mapping,
-    seed: int,
-    context: Context,
-) -> list[float]:
-    """From end to end, one epoch at a small rate where a row asks for no more; normalisation keeps its statistics."""
-    previous, targets = tokens.for_teacher_forcing(training.texts)
-    rate = p["fine_tuning_lr"]
-    curves = train(
-        model, dict(seen) | {"previous": previous, "targets": targets}, loss_of(p["network"]),
-        schedule=Schedule.flat(p["fine_tuning_epochs"], p["sentence_batch"], rate),
-        fabric=make_fabric(context.device), seed=seed, inputs=(*model.front.names, *back_end_inputs(p["network"])[2:]),
-        augment=partial(augmented, shift=round(s.SHIFT * p["crop"])) if p["augment"] else None,
-    ).curves  # fmt: skip
-    return curves["loss"]
+def names_of(config: Config) -> tuple[str, ...]:
+    """The tensors that a back end takes, in order."""
+    return ("features", "lengths") if config.back_end == "CTC" else ("features", "lengths", "previous")
 
 
-def back_end_inputs(network: str) -> tuple[str, ...]:
-    """What the back end takes, in order."""
-    return ("features", "lengths") if network == "ctc" else ("features", "lengths", "previous")
-
-
-def loss_of(network: str) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
+def loss_of(config: Config) -> Callable[[Tensor, Batch], Tensor]:
     """CTC's loss, or cross-entropy of characters with smoothed labels."""
-    return _ctc if network == "ctc" else _characters
+    return _ctc if config.back_end == "CTC" else _characters
 
 
-def _characters(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+def _characters(logits: Tensor, batch: Batch) -> Tensor:
     targets = batch["targets"].flatten()
     return F.cross_entropy(logits.flatten(0, 1), targets, ignore_index=IGNORED, label_smoothing=SMOOTHING)
 
 
-def _ctc(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+def _ctc(logits: Tensor, batch: Batch) -> Tensor:
     texts = [row[row != IGNORED][:-1].tolist() for row in batch["targets"]]  # without EOS
     return ctc_loss(logits, batch["lengths"], texts)
-
-
-@torch.no_grad()
-def features_of(model: SentenceReader, seen: Mapping[str, Tensor], context: Context) -> Tensor:
-    """What the back end reads of all clips, float32 (N, T, C) or maps (N, T, C, h, w)."""
-    model.to(context.device).eval()
-    parts = []
-    for start in range(0, len(seen["lengths"]), BATCH):
-        batch = [seen[name][start : start + BATCH].to(context.device) for name in model.front.names]
-        parts.append(model.features(*batch).float().cpu())
-    return torch.cat(parts)
 
 
 # --- reading -----------------------------------------------------------------------------------------
 
 
-@torch.no_grad()
-def _outcome(
-    model: SentenceReader,
-    seen: Mapping[str, Tensor],
-    training: SpeechSet,
-    test: SpeechSet,
-    tokens: Tokeniser,
-    curves: dict,
-    p: Mapping,
-    context: Context,
-) -> Outcome:
-    """Error rates on the test clips, and what is needed to take them apart; no real sentence is kept."""
-    model.to(context.device).eval()
-    features = features_of(model, seen, context)
-    start = time.perf_counter()
-    texts, steps = _read(model, features, test.lengths, _longest(training), tokens, p, context)
-    seconds = time.perf_counter() - start
-    references = [tokens.decode(tokens.encode(text)) for text in test.texts]
-    characters, spoken = character_edits(texts, references), word_edits(texts, references)
-    previous, _ = tokens.for_teacher_forcing(test.texts[:1])
-    cost = cost_of(model, dict(seen) | {"previous": previous}, (*model.front.names, *back_end_inputs(p["network"])[2:]))
-    # one clip through both networks, and its share of the search
-    speed = {"clips_per_second": 1 / (1 / cost.pop("clips_per_second") + seconds / len(test))}
-    arrays = {
-        "characters": characters.astype(np.int32), "words": spoken.astype(np.int32),
-        "characters_rate": rates(characters).astype(np.float32), "words_rate": rates(spoken).astype(np.float32),
-        "speakers": numbered(test.speakers), "new": np.array([text not in training.texts for text in test.texts]),
-    }  # fmt: skip
-    if p["data"] == "synthetic" and steps is not None:  # nobody's words
-        arrays |= {
-            "hypotheses": np.array([tokens.decode(step) for step in steps[SHOWN]]),
-            "reference": np.array(references[SHOWN]),
-        }
-        if p["network"] == "seq2seq":
-            arrays |= _alignment(model, features[SHOWN : SHOWN + 1], test.lengths[SHOWN], texts[SHOWN], tokens, context)
-    metrics = sentence_metrics(characters, spoken) | statistics_of(training, test) | cost
-    learned = {word for text in training.texts for word in text.split()}
-    said = [word for text in test.texts for word in text.split()]
-    metrics["new_words"] = 100 * float(np.mean([word not in learned for word in said]))  # percent of the test's words
-    metrics["new_sentences"] = 100 * float(arrays["new"].mean())
-    if arrays["new"].any():
-        metrics["wer_new"] = float(score_of("wer")(spoken[arrays["new"]].mean(0)))
-    return Outcome(metrics, curves, arrays, speed)
-
-
-def _longest(training: SpeechSet) -> int:
+def _longest(train: Examples) -> int:
     """Characters of the longest text that is decoded."""
-    return max(map(len, training.texts)) + SPARE
+    return max(map(len, train.texts)) + SPARE
 
 
-def _read(
-    model: SentenceReader,
-    features: Tensor,
-    lengths: np.ndarray,
-    longest: int,
-    tokens: Tokeniser,
-    p: Mapping,
-    context: Context,
-) -> tuple[list[str], list[list[list[int]]] | None]:
-    """The texts of all clips and, by beam search over at most `longest` characters, the best after each step."""
-    lengths = torch.from_numpy(lengths.astype(np.int64))
+@torch.no_grad()
+def spelt(
+    model: Scaled, tensors: Mapping[str, Tensor], config: Config, longest: int, context: Context, *, beam: int = 0
+) -> tuple[list[str], list[list[list[int]]]]:
+    """The texts of all clips by beam search (`beam` hypotheses, 0 for the row's own), and the best after each step."""
+    model.to(context.device).eval()
+    width = beam or config.sizes.beam
     texts: list[str] = []
     steps: list[list[list[int]]] = []
-    for start in range(0, len(features), BATCH):
-        part, frames = (value[start : start + BATCH].to(context.device) for value in (features, lengths))
-        if p["network"] == "ctc":
-            found = ctc_prefix_beam(model.back(part, frames), frames, width=p["beam"])
-            texts += [tokens.decode(text) for text in found]
+    for start in range(0, len(tensors["lengths"]), BATCH):
+        features = model.scale(tensors["features"][start : start + BATCH, 0].to(context.device))
+        lengths = tensors["lengths"][start : start + BATCH].to(context.device)
+        if config.back_end == "CTC":
+            found = ctc_prefix_beam(model.back(features, lengths), lengths, width=width)
+            texts += [TOKENS.decode(text) for text in found]
         else:
-            decoded = beam_search(model.back, part, frames, max_length=longest, width=p["beam"])
-            texts += [tokens.decode(text) for text in decoded.tokens]
+            decoded = beam_search(model.back, features, lengths, max_length=longest, width=width)
+            texts += [TOKENS.decode(text) for text in decoded.tokens]
             steps += decoded.steps
-    return texts, steps or None
+    return texts, steps
 
 
-def _alignment(
-    model: SentenceReader, features: Tensor, length: int, text: str, tokens: Tokeniser, context: Context
+@torch.no_grad()
+def _example(
+    model: Scaled, tensors: Mapping[str, Tensor], test: Examples, text: str, steps: list[list[int]], context: Context
 ) -> dict[str, np.ndarray]:
-    """Figure 9: attention of each decoded character to the frames, averaged over layers and heads in the log domain."""
+    """Figure 9 and the second Table VII: attention of characters to frames, and the best hypothesis after each step.
+
+    Attention is averaged over layers and heads in the log domain.
+    """
+    found = {"hypotheses": np.array([TOKENS.decode(step) for step in steps]), "reference": np.array(test.texts[SHOWN])}
     if not text.strip():
-        return {}
-    lengths = torch.tensor([int(length)], device=context.device)
-    previous, _ = tokens.for_teacher_forcing([text])
-    encoded = model.back.encode(features.to(context.device), lengths)
+        return found
+    lengths = tensors["lengths"][SHOWN : SHOWN + 1].to(context.device)
+    previous, _ = TOKENS.for_teacher_forcing([text])
+    encoded = model.back.encode(model.scale(tensors["features"][SHOWN : SHOWN + 1, 0].to(context.device)), lengths)
     weights = model.back.cross_attention(previous.to(context.device), encoded)[:, 0]  # (layers, heads, L + 1, T)
-    mean = weights.clamp(min=1e-9).log().mean((0, 1)).exp()[:-1, : int(length)]
-    return {
-        "alignment": (mean / mean.sum(-1, keepdim=True)).cpu().numpy().astype(np.float32),
-        "alignment_text": np.array(text),
-    }
+    mean = weights.clamp(min=1e-9).log().mean((0, 1)).exp()[:-1, : int(lengths)]
+    mean = mean / mean.sum(-1, keepdim=True)
+    return found | {"alignment": mean.cpu().numpy().astype(np.float32), "alignment_text": np.array(text)}

@@ -1,10 +1,9 @@
-"""The word task of sheng2021: networks are trained once, and read words from other people's lips."""
+"""The word task of sheng2021: networks learn words from windows of mouths, and are scored on unseen clips."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -14,249 +13,350 @@ from torch.nn import functional as F
 
 from reprolib.checkpoints import fitted_once
 from reprolib.datasets.people import numbered
-from reprolib.datasets.speech import SpeechSet
 from reprolib.models import complexity
+from reprolib.models.c3d_resnet18 import valid_frames
 from reprolib.studies.sheng2021 import data as clips_of
-from reprolib.studies.sheng2021 import settings as s
-from reprolib.studies.sheng2021.data import Views
-from reprolib.studies.sheng2021.networks import INPUTS, Reader, build_reader, operations
-from reprolib.studies.sheng2021.plan import local_stream, words
-from reprolib.studies.sheng2021.scores import ceiling, correct, graph_distances, word_metrics
-from reprolib.training import Schedule, make_fabric, train
+from reprolib.studies.sheng2021.config import Config, Training
+from reprolib.studies.sheng2021.data import FLOW_STEPS, Examples, Sets
+from reprolib.studies.sheng2021.networks import (
+    Reader,
+    Scaled,
+    build_graph_back_end,
+    build_head,
+    build_reader,
+    channels_of,
+    has_semantic_graphs,
+    inputs_of,
+)
+from reprolib.studies.sheng2021.scores import permutation_test, share_of_variance, word_arrays, word_metrics
+from reprolib.studies.sheng2021.work import is_shared, stage_spec
+from reprolib.training import Batch, Fitted, Schedule, make_fabric, train
 from reprolib.trial import Context, Outcome
 
-BATCH = 32  # clips at a time in prediction
-EPOCHS_SHOWN = 4  # rows of Figure 7
-WORD_SPEC = tuple(field.name for field in fields(s.WordScale))
+BATCH = 64  # words at a time in prediction; sentences a quarter
+NEIGHBOURS = 25  # training words with the most similar times, for the guess from the time
+SHIFT = 4 / 112  # random shift of a crop as a share of its side: 4 of 112 pixels (Sec. IV-B)
+SHOWN_SUBGRAPH = 3  # of Figure 7: the paper shows the fourth
 
 
-def read_words(p: Mapping, seed: int, context: Context) -> Outcome:
-    """A network of the word task and its score."""
-    training, test = clips_of.word_sets(p, context.data_root)
-    visemes = clips_of.viseme_classes_of(test.vocabulary)
-    if p["network"] == "majority":
-        predicted = np.full(len(test), np.bincount(training.labels).argmax())
-        return _word_outcome(predicted, training, test, visemes)
-    reader, curves = fitted_reader(p, seed, context)
-    views = Views(training, crop=p["crop"])
-    noise = p.get("jitter", 0.0) * p["crop"] / s.LIPS_CROP
-    seen = views(test, INPUTS[p["network"]], noise=noise, seed=seed)
-    predicted = _logits(reader, seen, context).argmax(1).numpy()
-    outcome = _word_outcome(predicted, training, test, visemes, cost_of(reader, seen))
-    outcome.curves = curves
-    if p["network"] == "local" and all(p[name] == value for name, value in local_stream().items()) and not noise:
-        outcome.arrays |= _graphs(reader, seen, test, visemes, context)
+# --- one trial ---------------------------------------------------------------------------------------
+
+
+def read_words(config: Config, seed: int, context: Context) -> Outcome:
+    """Train the row's network and score it once on the test words; every random number follows from `seed`."""
+    sets = clips_of.examples_of(config, context.data_root)
+    if config.training is None:
+        found = {part: guess_from_time(sets.train, getattr(sets, part)) for part in ("validation", "test")}
+        outcome = _scored(found["test"], sets.test, found["validation"], sets.validation)
+        outcome.metrics |= statistics_of(sets)
+        return outcome
+    model, fitted = fitted_words(config, seed, context)
+    tensors = {part: seen(config, getattr(sets, part), seed, context) for part in ("validation", "test")}
+    names = names_of(config)
+    logits = {part: predicted(model, tensors[part], names, context) for part in tensors}
+    outcome = _scored(logits["test"], sets.test, logits["validation"], sets.validation)
+    outcome.curves, outcome.stopped = fitted.curves, asdict(fitted.stopped)
+    before = [fitted_words(earlier, seed, context)[0] for earlier in config.before] if config.start != "streams" else []
+    outcome.metrics["parameters_m"] = sum(map(complexity.parameters, [model, *before])) / 1e6
+    if config.streams == "local" and config.start == "random" and has_semantic_graphs(model.network.local_stream.graph):
+        outcome.arrays |= _semantic_graphs(model)
+        if config.graph == "both" and config.motion and config.coordinates and config.points == "lower face":
+            _add_attention_graphs(outcome, model, tensors["test"], sets.test, seed, context)
     return outcome
 
 
-def fitted_reader(p: Mapping, seed: int, context: Context) -> tuple[Reader, dict]:
-    """A trained network of the word task with its curves, trained once for all trials that need it."""
-    choices = {name: p[name] for name in ("network", "shuffled", "longer", "tracker", *local_stream()) if name in p}
-
-    def build() -> Reader:
-        classes = len(clips_of.word_sets(p, context.data_root)[0].vocabulary)
-        if p["network"] != "two":
-            return build_reader(p, classes)
-        # both streams start from their own training (Sec. IV-B)
-        whole, _ = fitted_reader({**without_choices(p), **words("global")}, seed, context)
-        local, _ = fitted_reader({**without_choices(p), **words("local", **local_stream())}, seed, context)
-        torch.manual_seed(seed)  # whether they came from checkpoints must not matter
-        joint = build_reader(p, classes)
-        joint.network.global_stream.load_state_dict(whole.network.global_stream.state_dict())
-        joint.network.local_stream.load_state_dict(local.network.local_stream.state_dict())
-        return joint
-
-    def fit(reader: Reader) -> dict:
-        training = clips_of.word_sets(p, context.data_root)[0]
-        names = INPUTS[p["network"]]
-        seen = Views(training, crop=p["crop"])(training, names)
-        labels = torch.from_numpy(training.labels.astype(np.int64))
-        if p.get("shuffled"):
-            labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))]
-        epochs, warmup, rates = p["epochs"], p["warmup"], {}
-        if p.get("longer"):
-            epochs += p["joint_epochs"]
-        if p["network"] == "two":
-            epochs, warmup = p["joint_epochs"], 0
-            rates = {f"network.{name}_stream.": p["joint_rate"] for name in ("global", "local")}
-        rate = rising_then_falling(epochs, warmup=warmup)
-        schedule = Schedule.decay(epochs, p["batch_size"], p["lr"], rate, rates=rates)
-        loss = LOSSES.get(p["network"], _word_loss)
-        return train(
-            reader.to(context.device), seen | {"labels": labels}, partial(loss, smoothing=p["smoothing"]),
-            schedule=schedule, fabric=make_fabric(context.device), seed=seed, inputs=names,
-            augment=partial(augmented, shift=round(s.SHIFT * p["crop"])) if p["augment"] else None,
-            each_epoch=lambda model, epoch: model.keep_graphs(epoch, epochs) or {},
-        ).curves  # fmt: skip
-
-    spec = {name: p[name] for name in WORD_SPEC} | choices | {"seed": seed, "recipe": s.RECIPE}
-    spec["data"] = clips_of.words_from(p)
-    return fitted_once("sheng2021", spec, build, fit, context)
+def validate_words(config: Config, seed: int, context: Context) -> float:
+    """The best validation score of a row, without a look at the test words: what tuning compares."""
+    torch.manual_seed(seed)
+    return max(_fit(config, build(config), seed, context).curves["validation"])
 
 
-def without_choices(p: Mapping) -> dict:
-    """What all front ends of a row share."""
-    return {name: p[name] for name in (*WORD_SPEC, "data", "set", "tracker") if name in p}
+def _scored(logits: np.ndarray, test: Examples, of_validation: np.ndarray, validation: Examples) -> Outcome:
+    arrays = word_arrays(logits, test.labels, test.groups)
+    arrays["units"] = numbered(test.units)
+    metrics = word_metrics(arrays)
+    metrics["validation"] = 100 * float((of_validation.argmax(1) == validation.labels).mean())
+    return Outcome(metrics, arrays=arrays, units=independent(test))
 
 
-def _word_loss(logits: Tensor, batch: Mapping[str, Tensor], *, smoothing: float) -> Tensor:
-    return F.cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
+def independent(test: Examples) -> dict[str, int]:
+    """How many independent units the test items have: people where several speak, else clips."""
+    kind = "person" if test.units == test.speakers else "clip"
+    return {kind: len(set(test.units))}
 
 
-def _loss_of_frames(scores: Tensor, batch: Mapping[str, Tensor], *, smoothing: float) -> Tensor:
-    """The frames' mean cross-entropy from the mean of their log-probabilities, which are not normalised again."""
-    right = scores.gather(1, batch["labels"][:, None])[:, 0]
-    return -((1 - smoothing) * right + smoothing * scores.mean(1)).mean()
+def statistics_of(sets: Sets) -> dict[str, float]:
+    """What Table III counts."""
+    counted = {"damaged": float(sets.damaged), "repaired": float(sets.repaired)}
+    for name, part in (("train", sets.train), ("test", sets.test)):
+        said = [word for text in part.texts for word in text.split()]
+        counted |= {
+            f"utterances_{name}": float(len(part)), f"words_{name}": float(len(said)),
+            f"vocabulary_{name}": float(len(set(said))), f"people_{name}": float(len(set(part.speakers))),
+        }  # fmt: skip
+    return counted
 
 
-LOSSES = {"blstm": _loss_of_frames}  # of networks that do not learn from logits of the clip
+def guess_from_time(train: Examples, test: Examples) -> np.ndarray:
+    """Scores (N, classes) that ignore the mouth: how often each word is said at about this moment, for about as long.
 
-
-def rising_then_falling(epochs: int, *, warmup: int) -> Callable[[int], float]:
-    """The rate falls linearly and would be zero after the last epoch; in `warmup` epochs it first rises to that line.
-
-    Without the rise the global stream of `cpu` stays at chance with some seeds.
+    Counts of the words of the training windows whose middle and length in frames are nearest; where a set has no times
+    these are all equal, and the commonest word is guessed.
     """
-    return lambda epoch: (1 - epoch / epochs) * min(1.0, (epoch + 1) / max(warmup, 1))
+    classes = len(train.vocabulary)
+    counts = np.bincount(train.labels, minlength=classes) / len(train)
+    scale = np.maximum(train.times.std(0), 1e-6)
+    if not train.times.std():
+        return np.tile(counts, (len(test), 1))
+    scores = np.empty((len(test), classes))
+    for i, times in enumerate(test.times):
+        distance = np.abs((train.times - times) / scale).sum(1)
+        nearest = np.argpartition(distance, min(NEIGHBOURS, len(train)) - 1)[:NEIGHBOURS]
+        scores[i] = np.bincount(train.labels[nearest], minlength=classes) + counts  # ties go to the commoner word
+    return scores
 
 
-def augmented(batch: Mapping[str, Tensor], generator: torch.Generator, *, shift: int) -> dict[str, Tensor]:
+# --- networks and their training ---------------------------------------------------------------------
+
+
+def build(config: Config) -> nn.Module:
+    """The network that a row trains, with random weights."""
+    if config.start == "nodes":
+        return build_graph_back_end(config)
+    if config.start == "kept":
+        return Scaled(build_head(config, channels_of(config)), channels_of(config))
+    return build_reader(config)
+
+
+def names_of(config: Config) -> tuple[str, ...]:
+    """The tensors that it takes, in order."""
+    kept = {"nodes": ("nodes", "lengths"), "kept": ("features", "lengths")}
+    return kept.get(config.start) or inputs_of(config)
+
+
+def fitted_words(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted]:
+    """The trained network of a row of words; trained once for all rows that start from it."""
+    if is_shared(config):
+        spec = stage_spec(config) | {"seed": seed}
+        return fitted_once(
+            "sheng2021", spec, lambda: build(config), lambda model: _fit(config, model, seed, context), context
+        )
+    torch.manual_seed(seed)
+    model = build(config)
+    fitted = _fit(config, model, seed, context)
+    return model.eval(), fitted
+
+
+def _fit(config: Config, model: nn.Module, seed: int, context: Context) -> Fitted:
+    sets = clips_of.examples_of(config, context.data_root)
+    if config.start == "streams":
+        for earlier in config.before:
+            _take_streams(model, fitted_words(earlier, seed, context)[0])
+    tensors = seen(config, sets.train, seed, context, mirrored=True)
+    validation = seen(config, sets.validation, seed, context)
+    if isinstance(model, Scaled):
+        model.measure(tensors["features"][:, 0], tensors["lengths"])
+    torch.manual_seed(seed)  # dropout: whether earlier stages came from checkpoints must not matter
+    names, labels = names_of(config), sets.validation.labels
+
+    def accuracy(network: nn.Module) -> float:
+        return 100 * float((predicted(network, validation, names, context).argmax(1) == labels).mean())
+
+    return train(
+        model, tensors | {"labels": torch.from_numpy(sets.train.labels)}, loss_of(config),
+        schedule=schedule_of(config.training), fabric=make_fabric(context.device), seed=seed, inputs=names,
+        prepare=prepare, augment=partial(augmented, shift=round(SHIFT * config.sizes.crop)), validate=accuracy,
+        each_epoch=_keep_graphs,
+    )  # fmt: skip
+
+
+def _keep_graphs(model: nn.Module, epoch: int) -> Mapping[str, float]:
+    if isinstance(model, Reader):
+        model.keep_graphs(epoch)
+    return {}
+
+
+def _take_streams(model: Reader, earlier: Reader) -> None:
+    for name in ("global_stream", "local_stream"):
+        stream = getattr(earlier.network, name)
+        if stream is not None:
+            getattr(model.network, name).load_state_dict(stream.state_dict())
+
+
+def schedule_of(training: Training) -> Schedule:
+    """Adam; ×0.1 when the validation score has not risen for a third of the patience."""
+    sizes = (training.epochs, training.batch_size, training.lr)
+    if training.final_lr < training.lr:
+        return Schedule.plateau(
+            *sizes, final_lr=training.final_lr, drop_after=training.patience // 3, patience=training.patience
+        )
+    return Schedule.flat(*sizes, patience=training.patience)
+
+
+def loss_of(config: Config):
+    """Cross-entropy of the word; of a BLSTM, which puts out log-probabilities, the mean over its frames."""
+    entropy = F.nll_loss if config.back_end == "BLSTM" else F.cross_entropy
+    return lambda scores, batch: entropy(scores, batch["labels"])
+
+
+# --- what networks see -------------------------------------------------------------------------------
+
+
+def seen(config: Config, examples: Examples, seed: int, context: Context, *, mirrored: bool = False) -> dict:
+    """The tensors of a row's inputs: views of the clips, or what the networks trained before make of them.
+
+    "features" are float32 (N, 1, T, C), with `mirrored` (N, 2, T, C), the second of mirrored mouths; "nodes" are
+    float16 (N, T, K, C).
+    """
+    if config.start not in ("kept", "nodes"):
+        return examples.see(inputs_of(config))
+    [earlier] = config.before
+    reader = fitted_words(earlier, seed, context)[0]
+    tensors = examples.see(reader.names)
+    if config.start == "nodes":
+        stream = reader.network.local_stream
+        found = in_batches(
+            lambda frames, landmarks, lengths: stream.nodes(frames, landmarks, lengths).half(),
+            tensors, reader.names, context,
+        )  # fmt: skip
+        return {"nodes": found, "lengths": tensors["lengths"]}
+    versions = [in_batches(reader.features, tensors, reader.names, context)]
+    if mirrored and "crops" in tensors:
+        flipped = tensors | {"crops": tensors["crops"].flip(-1)}
+        versions.append(in_batches(reader.features, flipped, reader.names, context))
+    return {"features": torch.stack(versions, 1), "lengths": tensors["lengths"]}
+
+
+@torch.no_grad()
+def in_batches(function, tensors: Mapping[str, Tensor], names: Sequence[str], context: Context) -> Tensor:
+    """What a network in evaluation mode makes of all clips, on the CPU."""
+    frames = next(t.shape[1] for name, t in tensors.items() if name != "lengths")
+    batch = BATCH if frames < 50 else BATCH // 4
+    made = []
+    for start in range(0, len(tensors["lengths"]), batch):
+        part = prepare({name: tensors[name][start : start + batch].to(context.device) for name in names})
+        made.append(function(*(part[name] for name in names)).cpu())
+    return torch.cat(made)
+
+
+def predicted(model: nn.Module, tensors: Mapping[str, Tensor], names: Sequence[str], context: Context) -> np.ndarray:
+    """Logits float32 (N, classes) of all words."""
+    model.to(context.device).eval()
+    tensors = {name: tensors[name][:, 0] if name == "features" else tensors[name] for name in names}
+    return in_batches(model, tensors, names, context).float().numpy()
+
+
+def prepare(batch: Batch) -> dict[str, Tensor]:
+    """On the device of the batch: grey clips at mean 0 and deviation 1, flow in pixels, masks from 0 to 1."""
+    made = dict(batch)
+    for name in ("crops", "frames"):
+        if name in batch:
+            made[name] = normalised(batch[name], batch["lengths"])
+    if "flow" in batch:
+        made["flow"] = batch["flow"].float() / FLOW_STEPS
+    if "masks" in batch:
+        made["masks"] = batch["masks"].float() / 255
+    if "nodes" in batch:
+        made["nodes"] = batch["nodes"].float()
+    return made
+
+
+def normalised(clips: Tensor, lengths: Tensor) -> Tensor:
+    """uint8 (N, T, h, w) -> float32, each clip at mean 0 and deviation 1 over its valid frames; zeros after them.
+
+    So dark recordings look like others.
+    """
+    valid = valid_frames(lengths, clips.shape[1])[..., None, None]
+    values = clips.float() * valid
+    count = (lengths * clips.shape[2] * clips.shape[3]).view(-1, 1, 1, 1).float()
+    mean = values.sum((1, 2, 3), keepdim=True) / count
+    variance = ((values - mean) * valid).square().sum((1, 2, 3), keepdim=True) / count
+    return (values - mean) * valid / (variance.sqrt() + 1)
+
+
+def augmented(batch: Batch, generator: torch.Generator, *, shift: int) -> dict[str, Tensor]:
     """Crops mirrored and shifted by up to `shift` pixels and one frame (Sec. IV-B); all else stays as it is.
 
-    Flow and masks of the same crops move with them; the flow's horizontal component changes its sign in a mirror.
+    Flow and masks of the same crops move with them; the flow's horizontal component changes its sign in a mirror. Of
+    features, one of their versions is taken for each clip.
     """
+    out = dict(batch)
+    if "features" in batch:
+        versions = torch.randint(batch["features"].shape[1], (len(batch["features"]),), generator=generator)
+        out["features"] = batch["features"][torch.arange(len(versions)), versions.to(batch["features"].device)]
     moved = {name: batch[name] for name in ("crops", "flow", "masks") if name in batch}
     if not moved:
-        return dict(batch)
-    count, frames, side = len(batch["crops"]), batch["crops"].shape[1], batch["crops"].shape[-1]
+        return out
+    count, frames, height, width = batch["crops"].shape
     mirror = torch.rand(count, generator=generator) < 0.5
     dx, dy = (torch.randint(-shift, shift + 1, (count, 1), generator=generator) for _ in range(2))
     dt = torch.randint(-1, 2, (count, 1), generator=generator)
-    at = torch.arange(side)
-    x = torch.where(mirror[:, None], side - 1 - at, at.expand(count, -1))
-    x, y = (x + dx).clamp(0, side - 1), (at + dy).clamp(0, side - 1)
-    last = batch["lengths"].cpu()[:, None] - 1 if "lengths" in batch else torch.full((count, 1), frames - 1)
+    across, down = torch.arange(width), torch.arange(height)
+    x = torch.where(mirror[:, None], width - 1 - across, across.expand(count, -1))
+    x, y = (x + dx).clamp(0, width - 1), (down + dy).clamp(0, height - 1)
+    last = batch["lengths"].cpu()[:, None] - 1
     t = torch.arange(frames).expand(count, -1)
     t = torch.where(t <= last, torch.minimum((t + dt).clamp(min=0), last), t)
     device = batch["crops"].device
     x, y, t, mirror = (index.to(device) for index in (x, y, t, mirror))
     n = torch.arange(count, device=device)[:, None, None, None]
     place = (t[:, :, None, None], y[:, None, :, None], x[:, None, None, :])
-    out = dict(batch)
     for name, value in moved.items():
-        if name == "crops":
-            out[name] = value[n, *place]
-        else:  # (N, C, T, h, w) with channels before the frames
-            out[name] = value.movedim(1, -1)[n, *place].movedim(-1, 1)
+        # (N, C, T, h, w) has its channels before the frames
+        out[name] = value[n, *place] if name == "crops" else value.movedim(1, -1)[n, *place].movedim(-1, 1)
     if "flow" in moved:
         sign = torch.where(mirror, -1.0, 1.0)
         out["flow"] = torch.stack([out["flow"][:, 0] * sign[:, None, None, None], out["flow"][:, 1]], dim=1)
     return out
 
 
-@torch.no_grad()
-def _logits(reader: Reader, seen: Mapping[str, Tensor], context: Context) -> Tensor:
-    """Logits (N, classes) of all clips."""
-    reader.to(context.device).eval()
-    parts = []
-    for start in range(0, len(seen["lengths"]), BATCH):
-        batch = [seen[name][start : start + BATCH].to(context.device) for name in reader.names]
-        parts.append(reader(*batch).float().cpu())
-    return torch.cat(parts)
-
-
-def _word_outcome(
-    predicted: np.ndarray, training: SpeechSet, test: SpeechSet, visemes: np.ndarray, cost: dict | None = None
-) -> Outcome:
-    """Scores on the test clips, and what is needed to take them apart."""
-    right = correct(predicted, test.labels, visemes)
-    arrays = {
-        "predicted": predicted.astype(np.int16), "labels": test.labels.astype(np.int16), "correct": right,
-        "visemes": visemes.astype(np.int16), "speakers": numbered(test.speakers),
-    }  # fmt: skip
-    cost = dict(cost or {})
-    speed = {"clips_per_second": cost.pop("clips_per_second")} if cost else {}
-    metrics = word_metrics(right) | {"ceiling": ceiling(test.labels, visemes)} | statistics_of(training, test) | cost
-    return Outcome(metrics, {}, arrays, speed)
-
-
-def statistics_of(training: SpeechSet, test: SpeechSet) -> dict[str, float]:
-    """What Table III counts."""
-    counted = {}
-    for part, clips in (("training", training), ("test", test)):
-        said = [word for text in clips.texts for word in text.split()]
-        counted |= {
-            f"clips_{part}": float(len(clips)), f"words_{part}": float(len(said)),
-            f"vocabulary_{part}": float(len(set(said))), f"speakers_{part}": float(len(set(clips.speakers))),
-        }  # fmt: skip
-    return counted
-
-
-@torch.no_grad()
-def cost_of(model: nn.Module, seen: Mapping[str, Tensor], names: Sequence[str] | None = None) -> dict[str, float]:
-    """Parameters and multiply-accumulate operations in millions, and clips a second, one clip at a time."""
-    device = next(model.parameters()).device
-    clip = [seen[name][:1].to(device) for name in (names or model.names)]
-    model.eval()
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        model(*clip)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return {
-        "parameters_m": complexity.parameters(model) / 1e6,
-        "macs_m": operations(model, clip) / 1e6,
-        "clips_per_second": 1 / float(np.median(times[2:])),
-    }
-
-
 # --- graphs ------------------------------------------------------------------------------------------
 
 
-@torch.no_grad()
-def _graphs(
-    reader: Reader, seen: Mapping[str, Tensor], test: SpeechSet, visemes: np.ndarray, context: Context
-) -> dict[str, np.ndarray]:
-    """The learned graphs, and how alike the attention graphs of the test clips are."""
-    local = reader.network.local_stream
-    means, first = [], None
-    for start in range(0, len(test), BATCH):
-        batch = {name: seen[name][start : start + BATCH].to(context.device) for name in reader.names}
-        of_layer = local.attention_graphs(**batch)[-1]  # (n, T, Q, K, K)
-        valid = torch.arange(of_layer.shape[1], device=of_layer.device) < batch["lengths"][:, None]
-        weights = valid / valid.sum(1, keepdim=True)
-        by_subgraph = (of_layer * weights[:, :, None, None, None]).sum(1)  # (n, Q, K, K)
-        first = by_subgraph[0, 0].cpu() if first is None else first
-        means.append(by_subgraph.mean(1).cpu())
-    graphs = torch.cat(means).numpy()
-    speakers = numbered(test.speakers)
-    chosen, named = two_words(test.labels, speakers, visemes)
-    semantic = local.semantic_graphs().cpu()  # (layers, Q, K, K)
-    subgraph = min(3, semantic.shape[1] - 1)  # the paper shows the fourth
+def _semantic_graphs(model: Reader) -> dict[str, np.ndarray]:
+    """A^se of the trained network and of the epochs on the way (Figures 5 and 7)."""
+    graphs = model.network.local_stream.semantic_graphs().cpu().numpy()  # (layers, Q, K, K)
+    subgraph = min(SHOWN_SUBGRAPH, graphs.shape[1] - 1)
+    reached = model.snapshot_epochs.cpu().numpy() > 0
     return {
-        "graph_distances": graph_distances(graphs, visemes[test.labels], speakers),
-        "semantic": semantic.mean(1).numpy().astype(np.float32),
-        "semantic_first": semantic[-1, 0].numpy().astype(np.float32),
-        "semantic_by_epoch": reader.snapshots[:, :, subgraph].cpu().numpy().astype(np.float32),
-        "semantic_epochs": reader.snapshot_epochs.cpu().numpy(),
-        "attention_first": first.numpy().astype(np.float32),
-        "attention_examples": graphs[chosen].reshape(2, 2, *graphs.shape[1:]).astype(np.float32),
-        "attention_words": np.array([test.vocabulary[word] for word in named]),
+        "semantic": graphs[:, subgraph].astype(np.float32),
+        "semantic_last": graphs[-1, 0].astype(np.float32),
+        "semantic_by_epoch": model.snapshots.cpu().numpy()[reached][:, :, subgraph].astype(np.float32),
+        "semantic_epochs": model.snapshot_epochs.cpu().numpy()[reached],
     }
 
 
-def two_words(labels: np.ndarray, speakers: np.ndarray, visemes: np.ndarray) -> tuple[list[int], list[int]]:
-    """Two clips by different speakers of each of two words that differ on the lips: four clips, two words.
+def _add_attention_graphs(
+    outcome: Outcome, model: Reader, tensors: Mapping[str, Tensor], test: Examples, seed: int, context: Context
+) -> None:
+    """A^st of the last layer, mean over frames and subgraphs: what it follows, and examples (Figures 5 and 8)."""
+    stream = model.network.local_stream
 
-    The first words that have such clips; clips repeat where there are too few.
-    """
-    pairs: dict[int, list[int]] = {}
-    for word in np.unique(labels):
-        clips = np.flatnonzero(labels == word)
-        other = [clip for clip in clips if speakers[clip] != speakers[clips[0]]]
-        pairs[int(word)] = [int(clips[0]), int(other[0] if other else clips[-1])]
-    first = next(iter(pairs))
-    second = next((word for word in reversed(pairs) if visemes[word] != visemes[first]), first)
-    return [*pairs[first], *pairs[second]], [first, second]
+    def graphs_of(frames: Tensor, landmarks: Tensor, lengths: Tensor) -> Tensor:
+        of_frames = stream.attention_graphs(frames, landmarks, lengths)[-1].mean(2)  # (n, T, K, K)
+        weights = valid_frames(lengths, of_frames.shape[1]) / lengths[:, None]
+        return (of_frames * weights[..., None, None]).sum(1)
+
+    graphs = in_batches(graphs_of, tensors, model.names, context).numpy()
+    flat = graphs.reshape(len(graphs), -1).astype(np.float64)
+    clips, speakers = numbered(test.units), numbered(test.speakers)
+    share, chance, p = permutation_test(flat, test.labels, clips, seed=seed)
+    outcome.metrics |= {
+        "graph_share_word": share, "graph_share_chance": chance, "graph_p": p,
+        "graph_share_clip": share_of_variance(flat, clips),
+    }  # fmt: skip
+    if speakers.max() > 0:
+        outcome.metrics["graph_share_speaker"] = share_of_variance(flat, speakers)
+    first, second = two_words(test.labels)
+    outcome.arrays |= {
+        "attention_last": graphs[first[0]].astype(np.float32),
+        "attention_examples": graphs[[*first, *second]].reshape(2, 2, *graphs.shape[1:]).astype(np.float32),
+        "attention_words": np.array([test.texts[first[0]], test.texts[second[0]]]),
+    }
+
+
+def two_words(labels: np.ndarray) -> tuple[list[int], list[int]]:
+    """Two clips of each of two words: of the first and the last that have two; a clip repeats where none has."""
+    several = np.flatnonzero(np.bincount(labels) > 1)
+    chosen = several[[0, -1]] if len(several) else labels[[0, -1]]
+    return tuple(np.resize(np.flatnonzero(labels == word), 2).tolist() for word in chosen)

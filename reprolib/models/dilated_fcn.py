@@ -1,0 +1,66 @@
+"""The baseline FCN of Wang et al. 2018 on a network that torchvision has ImageNet weights for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torchvision
+from torch import Tensor, nn
+
+from reprolib.models.fcn_resnet50 import STRIDE, check_sides, upsample_tf1
+from reprolib.models.lip_inference import as_imagenet
+from reprolib.models.pretrained import load_imagenet
+
+CHANNELS = {"mobilenet_v2": 320, "resnet50": 2048}
+LAST_STAGE = 14  # MobileNetV2's first block at stride 32
+
+
+class DilatedFCN(nn.Module):
+    """An ImageNet network at stride 16, its last stage dilated, whose 1×1 classifier is up-sampled bilinearly.
+
+    Input float32 (N, 3, H, W) in [−1, 1], sides divisible by 16; output logits (N, classes, H, W). With `pretrained`
+    the encoder starts from torchvision's ImageNet weights (UserError where they cannot be had). ResNet-50 is
+    torchvision's, with the stride on the 3×3 convolutions; `FCNResNet50` has the Keras network's geometry.
+    Source: Wang et al. 2018, Table 1; Sandler et al., CVPR 2018.
+
+    >>> import torch
+    >>> network = DilatedFCN("mobilenet_v2", classes=5, pretrained=False)
+    >>> network.features(torch.zeros(1, 3, 64, 64)).shape, network(torch.zeros(1, 3, 64, 64)).shape
+    (torch.Size([1, 320, 4, 4]), torch.Size([1, 5, 64, 64]))
+    """
+
+    def __init__(self, encoder: Literal["mobilenet_v2", "resnet50"], *, classes: int, pretrained: bool = True) -> None:
+        super().__init__()
+        network = torchvision.models.get_model(encoder, weights=None)
+        if pretrained:
+            network.load_state_dict(load_imagenet(encoder))
+        self.encoder = _at_stride_16(network, encoder)
+        self.classifier = nn.Conv2d(CHANNELS[encoder], classes, 1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """float32 (N, 3, H, W) -> (N, channels, H/16, W/16); ValueError for sides not divisible by 16."""
+        check_sides(images, STRIDE)
+        return self.encoder(as_imagenet(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return upsample_tf1(self.classifier(self.features(images)), STRIDE)
+
+
+def _at_stride_16(network: nn.Module, encoder: str) -> nn.Sequential:
+    """The convolutions of a classification network, those of its last stage dilated instead of the last stride."""
+    if encoder == "mobilenet_v2":
+        blocks = network.features[:-1]  # the last one has 1280 channels for classification
+        last = blocks[LAST_STAGE:]
+    else:
+        blocks = nn.Sequential(
+            *(network.get_submodule(name) for name in ("conv1", "bn1", "relu", "maxpool")),
+            *(network.get_submodule(f"layer{stage}") for stage in range(1, 5)),
+        )
+        last = blocks[-1]
+    for module in last.modules():
+        if isinstance(module, nn.Conv2d):
+            if module.stride == (2, 2):
+                module.stride = (1, 1)
+            elif module.kernel_size == (3, 3):
+                module.dilation = module.padding = (2, 2)
+    return blocks
