@@ -161,6 +161,7 @@ def train(
     width: Annotated[int, typer.Option(help="The same.")] = 128,
     group: Annotated[str, typer.Option(help="A pattern of names, such as '^[^_]+': one person's images.")] = "",
     epochs: Annotated[int, typer.Option(min=1, help="At most; training stops when it no longer improves.")] = 60,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 16,
     lr: Annotated[float, typer.Option(help="The learning rate.")] = 1e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the start and the order.")] = 0,
     device: Device = "cpu",
@@ -172,7 +173,7 @@ def train(
 
     size = (height, width)
     options = dict(network=network, encoder=encoder, pretrained=pretrained, size=size, group=group)
-    options |= dict(epochs=epochs, lr=lr, seed=seed, device=device)
+    options |= dict(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, device=device)
     print(json.dumps(own_masks.fit(images, masks, classes=classes, out=out, **options), indent=1))
 
 

@@ -42,7 +42,9 @@ def test_a_network_learns_rendered_mouths_from_a_folder_and_labels_another(tmp_p
         Image.fromarray(mask.astype(np.uint8)).save(path)
     (tmp_path / "classes.txt").write_text("other\nlip\n")
     arguments = f"train {mouths} {mouths} --classes {tmp_path / 'classes.txt'} --out {tmp_path / 'run'}"
-    arguments += " --encoder mobilenet_v2/4 --no-pretrained --height 32 --width 64 --epochs 40 --lr 0.003"
+    arguments += (
+        " --encoder mobilenet_v2/4 --no-pretrained --height 32 --width 64 --epochs 40 --batch-size 4 --lr 0.003"
+    )
 
     with pytest.raises(SystemExit) as stopped:
         main(arguments.split())
@@ -50,7 +52,7 @@ def test_a_network_learns_rendered_mouths_from_a_folder_and_labels_another(tmp_p
     assert not stopped.value.code
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert json.loads(capsys.readouterr().out) == scores
-    assert scores["iou"]["lip"] > scores["iou of the most frequent class"]["lip"] + 0.05
+    assert scores["iou"]["lip"] > scores["iou of the most frequent class"]["lip"] + 0.1
     members = json.loads((tmp_path / "run" / "split.json").read_text())
     assert {part: len(names) for part, names in members.items()} == scores["images"]
     assert sorted(name for names in members.values() for name in names) == [f"mouth-0-{i:06d}" for i in range(48)]
