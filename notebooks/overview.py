@@ -60,7 +60,7 @@ display(HTML(summary.verdict_matrix(claims)))
 display(HTML(summary.scripts()))
 table = summary.claims_table(claims)
 caption = "Every registered claim on each kind of data."
-display(HTML(summary.interactive(table, caption, id="all-claims", choose=["paper", "role", "data", "verdict"])))
+display(HTML(summary.interactive(table, caption, id="table-of-claims", choose=["paper", "role", "data", "verdict"])))
 
 # %% [markdown]
 # ## What is done

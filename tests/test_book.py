@@ -92,7 +92,10 @@ def test_the_api_reference_shows_names_defaults_and_docstrings(published):
 def test_no_page_shows_a_traceback(book):
     for file in html_files(book):
         text = "".join(Page(file).text)
-        assert not re.search(r"Traceback \(most recent call last\)|^\w+Error:", text, re.MULTILINE), file.name
+        failed = r"Traceback \(most recent call last\)"
+        if file.name != "api.html":  # whose docstrings name the errors that functions raise
+            failed += r"|^\w+Error:"
+        assert not re.search(failed, text, re.MULTILINE), file.name
 
 
 def test_every_picture_and_every_link_leads_somewhere(book):
@@ -223,7 +226,7 @@ const wait = ms => new Promise(done => setTimeout(done, ms));
   seen.images = all("main img").map(image => image.getAttribute("alt"));
   seen.unnamed = all("main figure").filter(figure => !figure.querySelector("figcaption, caption")).length;
   const field = inside.querySelector(".dt-search input");
-  const shown = () => all("#all-claims tbody tr").map(row => row.innerText);
+  const shown = () => all("#table-of-claims tbody tr").map(row => row.innerText);
   seen.before = shown();
   if (field) { field.value = "pspnet"; field.dispatchEvent(new Event("input", {bubbles: true})); await wait(600); }
   seen.after = shown();
@@ -263,14 +266,14 @@ def test_the_first_page_is_good_at_first_sight_and_for_everyone(first_page):
     assert [alt for alt in first_page["images"] if not alt or len(alt) < 15 or alt.endswith((".png", ".jpeg"))] == []
     assert first_page["unnamed"] == 0
     assert 0 < len(first_page["after"]) < len(first_page["before"])
-    assert all("pspnet" in row.lower() for row in first_page["after"])
+    assert [row for row in first_page["after"] if "pspnet" not in row.lower()] == []
     assert first_page["axe"] == {"light": [], "dark": []}
 
 
 def test_the_first_page_is_a_plain_table_of_claims_without_scripts(book):
     source = (book / "executed" / "overview.html").read_text(encoding="utf-8")
     plain = re.sub(r"<script.*?</script>", "", source, flags=re.DOTALL)
-    table = plain[plain.index("all-claims_fallback") :]
+    table = plain[plain.index("table-of-claims_fallback") :]
     table = table[: table.index("</table>")]
     assert table.count("<tr") > 50
     assert "Fuzzy lips" in table
