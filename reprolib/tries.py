@@ -54,3 +54,10 @@ def best(tries: Iterable[Try], *, data: str, profile: str, row: str) -> float | 
     """The learning rate with the highest validation score; None where the row was not tuned or always diverged."""
     of_row = [t for t in tries if (t.data, t.profile, t.row) == (data, profile, row) and math.isfinite(t.validation)]
     return max(of_row, key=lambda t: t.validation).lr if of_row else None
+
+
+def rates(path: Path, *, data: str, profile: str) -> dict[str, float]:
+    """Row → its best learning rate, of the rows that a log has tries of."""
+    log = read(path)
+    found = {row: best(log, data=data, profile=profile, row=row) for row in {t.row for t in log}}
+    return {row: rate for row, rate in found.items() if rate is not None}

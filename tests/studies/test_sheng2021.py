@@ -133,7 +133,7 @@ def test_rows_that_carry_claims_are_tuned_or_follow_one_that_is():
 
 
 def test_a_tuned_rate_reaches_the_stages_that_start_from_the_row(monkeypatch):
-    monkeypatch.setitem(r.LEARNING_RATES, r.GLOBAL, 0.5)
+    monkeypatch.setattr(r.tries, "rates", lambda path, *, data, profile: {r.GLOBAL: 0.5})
     found = rows("cpu", "public")
     assert found[r.GLOBAL].config.training.lr == found[r.TWO].config.before[0].training.lr == 0.5
     assert found[r.MASKED].config.training.lr == 0.5  # follows it

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+from reprolib import tries
 from reprolib.parameters import StudyParameters
 from reprolib.studies.sheng2021.config import Config, Dataset, Sizes, Training
 from reprolib.study import Row, Table
@@ -126,10 +129,9 @@ SPELLING = {  # sentences
     "cpu": Training(epochs=150, patience=20, batch_size=16, lr=1e-3, final_lr=1e-3, warmup=400, stage_epochs=4),
     "gpu": Training(epochs=150, patience=20, batch_size=32, lr=1e-3, final_lr=1e-3, warmup=400, stage_epochs=4),
 }
-# Rows whose learning rate is tuned on validation items (tuning.csv), and what came of it.
+# Rows whose learning rate is tuned on validation items (tuning.csv).
 TUNED = {"public": (GLOBAL, LOCAL, FULL_KEPT, MSTCN, BLSTM, GLOBAL_S, CTC)}
 RATES = (3e-4, 1e-3, 3e-3)
-LEARNING_RATES: dict[str, float] = {}  # row → the best rate of tuning.csv, where it is not that of the table above
 # Rows that are not tuned take the rate of the row that they vary.
 RATE_OF = {
     TWO: GLOBAL, GLOBAL_AGAIN: GLOBAL, NO_LMFE: LOCAL, NO_LCFE: LOCAL, SPARSE: LOCAL,
@@ -139,11 +141,16 @@ RATE_OF = {
 }  # fmt: skip
 
 
-def rated(name: str, training: Training) -> Training:
-    """The training of a row with its tuned learning rate."""
-    base = name.removesuffix(ITALIAN).removesuffix(OF_LRS2)
-    rate = LEARNING_RATES.get(RATE_OF.get(base, base))
-    return replace(training, lr=rate) if rate else training
+def tuned_rates(parameters: StudyParameters) -> Callable[[str, Training], Training]:
+    """What gives the training of a row its tuned learning rate; rendered clips take over those of real ones."""
+    data = "public" if parameters.data == "synthetic" else parameters.data
+    rates = tries.rates(Path(__file__).with_name("tuning.csv"), data=data, profile=parameters.profile)
+
+    def rated(name: str, training: Training) -> Training:
+        base = name.removesuffix(ITALIAN).removesuffix(OF_LRS2)
+        return replace(training, lr=rates.get(RATE_OF.get(base, base), training.lr))
+
+    return rated
 
 
 # --- rows --------------------------------------------------------------------------------------------
@@ -168,7 +175,7 @@ def words(parameters: StudyParameters) -> list[Row]:
     many, few, one = (parameters.seeds or n for n in (*SEEDS[profile], 1))
     if data == "synthetic":
         many = few
-    training = TRAINING[profile]
+    training, rated = TRAINING[profile], tuned_rates(parameters)
     base = Config(
         data=data, dataset=DATASETS[data], profile=profile, task="words", network="Time", sizes=_sizes(parameters),
         clips={"synthetic": CLIPS, "paper": OFFICIAL_CLIPS}.get(data, {}).get(profile, 0),
@@ -224,6 +231,8 @@ def sentences(parameters: StudyParameters, of_words: list[Row], dataset: Dataset
         networks[TIME], task="sentences", network="Grammar", dataset=dataset, vocabulary=0,
         clips=100 * OFFICIAL_CLIPS[parameters.profile] if parameters.data == "paper" else networks[TIME].clips,
     )  # fmt: skip
+
+    rated = tuned_rates(parameters)
 
     def spelling(name: str, front: str, back_end: str = "seq2seq") -> Config:
         training = rated(name, SPELLING[parameters.profile])

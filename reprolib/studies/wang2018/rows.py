@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+from reprolib import tries
 from reprolib.parameters import StudyParameters
 from reprolib.studies.wang2018.config import STEPS, Config, Layer, Loss, Parts, Region, Source, Training
 from reprolib.study import Row, Table
@@ -201,10 +203,11 @@ TUNED = {
     ),
 }  # fmt: skip
 RATES = (1e-5, 1e-4, 1e-3)
-LEARNING_RATES: dict[str, float] = {}  # row → the best rate of tuning.csv, where it is not that of the training above
 
 
 # --- rows --------------------------------------------------------------------------------------------
+
+Rate = Callable[[Training, str], Training]  # a training with the tuned learning rate of the row named
 
 
 def rows(parameters: StudyParameters) -> list[Row]:
@@ -220,6 +223,7 @@ def rows(parameters: StudyParameters) -> list[Row]:
     headline_only = data == "synthetic" and profile != "smoke"
     if headline_only:
         many = few
+    rate = _tuned_rates(parameters)
 
     baseline = rate(FCN_TRAINING[profile], FCN)
     fcn = replace(common, stage="fcn", training=baseline, **learning)
@@ -269,7 +273,7 @@ def rows(parameters: StudyParameters) -> list[Row]:
         ]
     plain_zoom = replace(fcn, stage="system", parts=replace(looking_closer, conv_lstm=None, gamma=0.0))
     made += _controls(frozen, whole(PRIMARY_GAMMA), plain_zoom, few) + _open_questions(frozen, one)
-    return made + _grid(frozen, few, one) + _stills(parameters, common, learning, few)
+    return made + _grid(frozen, few, one) + _stills(parameters, common, learning, few, rate)
 
 
 def _controls(frozen: Callable[..., Config], primary_config: Config, plain_zoom: Config, few: int) -> list[Row]:
@@ -311,7 +315,7 @@ def _grid(frozen: Callable[..., Config], few: int, one: int) -> list[Row]:
     return made
 
 
-def _stills(parameters: StudyParameters, common: Config, learning: dict[str, Any], few: int) -> list[Row]:
+def _stills(parameters: StudyParameters, common: Config, learning: dict[str, Any], few: int, rate: Rate) -> list[Row]:
     """Extra A: faces of photos with hand-set landmarks; rendered stills in smoke runs, none of 300VW."""
     profile = parameters.profile
     if parameters.data == "paper":
@@ -330,6 +334,8 @@ def _stills(parameters: StudyParameters, common: Config, learning: dict[str, Any
     ]
 
 
-def rate(training: Training, tuned_as: str) -> Training:
-    """The training with the tuned learning rate of the row whose rate it takes."""
-    return replace(training, lr=LEARNING_RATES.get(tuned_as, training.lr))
+def _tuned_rates(parameters: StudyParameters) -> Rate:
+    """What gives a training the tuned learning rate of a row; rendered clips take over those of real ones."""
+    data = "public" if parameters.data == "synthetic" else parameters.data
+    rates = tries.rates(Path(__file__).with_name("tuning.csv"), data=data, profile=parameters.profile)
+    return lambda training, tuned_as: replace(training, lr=rates.get(tuned_as, training.lr))
