@@ -177,6 +177,30 @@ def train(
     print(json.dumps(own_masks.fit(images, masks, classes=classes, out=out, **options), indent=1))
 
 
+@app.command("train-words")
+def train_words(
+    clips: Annotated[Path, typer.Argument(help="The folder with WORD/{train,val,test}/CLIP.mp4.")],
+    out: Annotated[Path, typer.Option(help="The folder for network.pt and scores.json.")],
+    size: Annotated[int, typer.Option(min=32, max=256, help="Pixels of a side of the mouth's crop.")] = 56,
+    frames: Annotated[
+        int, typer.Option(min=5, max=250, help="Frames from the middle of each clip, 25 a second.")
+    ] = 29,
+    width: Annotated[int, typer.Option(min=4, help="Channels of the first convolution; the paper's 64.")] = 16,
+    epochs: Annotated[int, typer.Option(min=1, help="At most; training stops when it no longer improves.")] = 60,
+    batch_size: Annotated[int, typer.Option(min=2, help="Clips per step.")] = 16,
+    lr: Annotated[float, typer.Option(help="The learning rate.")] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Of the start and the order.")] = 0,
+    device: Device = "cpu",
+) -> None:
+    """Train a lip reader on your own clips of words, and score it on those that training did not see."""
+    import json
+
+    from reprolib import own_words
+
+    options = dict(size=size, frames=frames, width=width, epochs=epochs, batch_size=batch_size)
+    print(json.dumps(own_words.fit(clips, out=out, lr=lr, seed=seed, device=device, **options), indent=1))
+
+
 @app.command()
 def export(
     network: Annotated[str, typer.Argument(help="features (brows to lips) or regions (skin, hair, neck, …).")],
