@@ -30,7 +30,8 @@ from reprolib.paths import BOOK, EXECUTED, NOTEBOOKS, ROOT
 BUILD = ROOT / "_build"
 MAX_PAGE_BYTES = 2_000_000
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
-INCLUDED = (ROOT / "reprolib" / "weights" / "scores.md",)  # what pages include from outside the book
+# what pages include from outside the book
+INCLUDED = (ROOT / "reprolib" / "weights" / "scores.md", ROOT / "benchmarks" / "own_words.md")
 SMOKE_BANNER = (
     "This is the book of a smoke run: every step on tiny data, to show that the machinery works. "
     "Its numbers say nothing about the papers."
