@@ -1,4 +1,4 @@
-"""Every face of a photo, of any size and tilted up to about 30°, with its 68 landmarks.
+"""Every face of a photo, of any size and tilted up to about 30°, in photos turned any way, with its 68 landmarks.
 
 dlib's detector (extra `landmarks`) sees faces from 80 pixels on, upright to some 15°. Here it sees the photo at several
 sizes and, if it finds nothing, turned. Of the detectors that need no download it misses fewest and is the fastest.
@@ -19,7 +19,7 @@ SEEN = 80  # pixels: the smallest face that dlib finds
 SIDE = 640  # pixels: the longer side of the first, smallest copy of a photo
 TURNED_SIDE = 1280  # pixels: the longer side up to which copies are turned, too
 LARGEST_COPY = 50_000_000  # pixels: no copy is enlarged beyond
-TURN = 30  # degrees
+TURNS = (-30, 30), (90, -90, 180)  # degrees: tilted heads, and photos that nobody turned upright
 RATIO = 3  # faces down to a third of the largest are looked for
 WEAK = -0.3  # dlib's score from which a face is kept in case that there is no better; 0 is dlib's own threshold
 PREDICTED_WIDTH = 200  # pixels: the width at which dlib places landmarks
@@ -98,18 +98,25 @@ def _scaled(photo: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _search_turned(photo: np.ndarray, clear: list[FoundFace], unclear: list[FoundFace]) -> None:
-    """Look for faces in small copies of the photo, turned to both sides."""
-    for scale in _scales(photo):
-        height, width = (side * scale for side in photo.shape[:2])
-        if max(height, width) > TURNED_SIDE or clear:
-            return
-        copy = _scaled(photo, scale)
-        for angle in (-TURN, TURN):
-            turn = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), angle, 1.0)
-            size = np.ceil(np.abs(turn[:, :2]) @ (width, height)).astype(int)
-            turn[:, 2] += (size - (width, height)) / 2
-            to_turned = turn @ np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
-            _search(cv2.warpAffine(copy, turn, size.tolist()), to_turned, photo, clear, unclear)
+    """Look for faces in small copies of the photo, tilted to both sides; then on their sides and upside down."""
+    for angles in TURNS:
+        for scale in _scales(photo):
+            if max(photo.shape[:2]) * scale > TURNED_SIDE or clear:
+                break
+            copy = _scaled(photo, scale)
+            for angle in angles:
+                turned, turn = _turned(copy, angle)
+                to_turned = turn @ np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
+                _search(turned, to_turned, photo, clear, unclear)
+
+
+def _turned(photo: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """A photo turned by `angle` degrees on a canvas that holds it whole, and the (2, 3) matrix that leads there."""
+    height, width = photo.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), angle, 1.0)
+    size = np.ceil(np.abs(turn[:, :2]).round(6) @ (width, height)).astype(int)
+    turn[:, 2] += (size - (width, height)) / 2
+    return cv2.warpAffine(photo, turn, size.tolist()), turn
 
 
 def _search(

@@ -90,6 +90,16 @@ def test_a_real_portrait_is_found_upright_and_tilted(astronaut, angle):
     np.testing.assert_allclose(face.points[30], (228, 120), atol=12)  # the tip of the nose, about which it turns
 
 
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_photo_that_nobody_turned_upright_has_its_face_found_on_its_side_or_upside_down(astronaut, quarters):
+    upright = find_faces(astronaut, largest=True)[0].points
+    found = find_faces(np.rot90(astronaut, quarters), largest=True)[0].points  # counterclockwise
+    last = len(astronaut) - 1
+    for _ in range(quarters):
+        upright = np.stack([upright[:, 1], last - upright[:, 0]], 1)
+    assert np.abs(found - upright).mean() < 4
+
+
 def test_landmarks_of_a_large_photo_are_those_of_a_small_one(astronaut):
     large = np.kron(astronaut, np.ones((3, 3, 1), np.uint8))
     one, three = (find_faces(photo, largest=True)[0].points for photo in (astronaut, large))
