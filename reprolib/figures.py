@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from PIL import Image, ImageColor
 from torch import nn
 
 from reprolib.architecture import stages
+from reprolib.whole_files import write_whole
 
 if TYPE_CHECKING:
     from reprolib.results import Results
@@ -199,10 +199,7 @@ def save_figure(figure: Figure, path: Path, *, watermark: bool) -> Path:
         raise ValueError(
             f"{path.name} must have at most {MAX_BYTES // 1000} kB, found {len(data) // 1000} kB; show less."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    write_whole(path, data)
     plt.close(figure)
     return path
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from reprolib import __version__, face_frame, photos
-from reprolib.datasets.landmarks import save_bytes
 from reprolib.errors import UserError
 from reprolib.models.face_parser import FEATURES, MEAN, REGIONS, STD
+from reprolib.whole_files import write_whole
 
 NETWORKS = {"features": (FEATURES, face_frame.FEATURES), "regions": (REGIONS, face_frame.REGIONS)}
 
@@ -91,5 +91,5 @@ def export(name: str, path: Path | str) -> Path:
         del node.metadata_props[:]
     model.graph.doc_string = ""
     onnx.checker.check_model(model)
-    save_bytes(path, model.SerializeToString())
+    write_whole(path, model.SerializeToString())
     return path

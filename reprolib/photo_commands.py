@@ -182,9 +182,7 @@ def train_words(
     clips: Annotated[Path, typer.Argument(help="The folder with WORD/{train,val,test}/CLIP.mp4.")],
     out: Annotated[Path, typer.Option(help="The folder for network.pt and scores.json.")],
     size: Annotated[int, typer.Option(min=32, max=256, help="Pixels of a side of the mouth's crop.")] = 56,
-    frames: Annotated[
-        int, typer.Option(min=5, max=250, help="Frames from the middle of each clip, 25 a second.")
-    ] = 29,
+    frames: Annotated[int, typer.Option(min=5, max=250, help="Frames from the middle of each clip, 25 a second.")] = 29,
     width: Annotated[int, typer.Option(min=4, help="Channels of the first convolution; the paper's 64.")] = 16,
     epochs: Annotated[int, typer.Option(min=1, help="At most; training stops when it no longer improves.")] = 60,
     batch_size: Annotated[int, typer.Option(min=2, help="Clips per step.")] = 16,

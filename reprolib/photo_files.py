@@ -17,9 +17,9 @@ from PIL import Image
 
 from reprolib import photos
 from reprolib.datasets import folders, videos
-from reprolib.datasets.landmarks import save_bytes
 from reprolib.errors import UserError
 from reprolib.photos import Labelled, PaperNetwork
+from reprolib.whole_files import write_whole
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".jp2")
 VIDEOS = videos.SUFFIXES
@@ -192,7 +192,7 @@ def make_folder(folder: Path) -> None:
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write a file whole or not at all; returns its path. UserError if that cannot be."""
     try:
-        save_bytes(path, content)
+        write_whole(path, content)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): give another folder") from error
     return path

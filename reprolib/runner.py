@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -119,7 +121,11 @@ class _Job:
     workers: int
 
     def __call__(self, trial: Trial) -> Record:
-        """Run one trial and write its record, from whichever process this is."""
+        """Run a trial and write its record, from whichever process this is; one that another run has is awaited."""
+        with self.store.claimed(trial):
+            return self.store.get(trial) or self._executed(trial)
+
+    def _executed(self, trial: Trial) -> Record:
         set_seeds(trial.seed, self.context.device)
         cuda = self.context.device == "cuda"
         if cuda:
@@ -204,13 +210,26 @@ def _in_workers(job: _Job, trials: Sequence[Trial], workers: int) -> Iterator[Re
 
 @contextmanager
 def _processes(workers: int, limits: Mapping[str, str]) -> Iterator[Executor]:
-    executor = get_reusable_executor(max_workers=workers, env=dict(limits))
+    executor = get_reusable_executor(
+        max_workers=workers, env=dict(limits), initializer=_end_with, initargs=(os.getpid(),)
+    )
     try:
         yield executor
     except BaseException:
         executor.shutdown(kill_workers=True)  # interrupted: do not wait for hours of training
         raise
     executor.shutdown()  # gives the workers' memory on the device back
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent: a killed run would else go on, unseen, through its queue."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _in_executor(job: _Job, trials: Sequence[Trial], executor: Executor) -> Iterator[Record]:

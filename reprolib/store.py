@@ -12,14 +12,15 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from reprolib.errors import UserError
 from reprolib.trial import JSON, Outcome, Record, StoreError, Trial, canonical_json
+from reprolib.whole_files import write_whole
 
 
 class RunStore:
@@ -92,6 +93,12 @@ class RunStore:
                 if time.time() - left.stat().st_mtime > 3600:  # no living process writes for an hour
                     left.unlink(missing_ok=True)
 
+    def claimed(self, trial: Trial) -> FileLock:
+        """A lock that one process holds while it runs a trial; a killed one gives it back."""
+        path = self._path("checkpoints", trial, ".trial.lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)
+
     def _path(self, folder: str, trial: Trial, suffix: str) -> Path:
         return self.root / folder / trial.study / (trial.key + suffix)
 
@@ -158,18 +165,10 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a hidden file beside the target, then rename; StoreError, and nothing left, where the disk refuses."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a file whole or not at all; StoreError, and nothing left, where the disk refuses."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_whole(path, content)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise StoreError(
             f"Results could not be written to {path.parent} ({error.strerror}); "
             "free some space or choose a folder that you may write to."

@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from reprolib.datasets import facesynth
 from reprolib.datasets.facesynth import COLOURS, LEXICON, PARTS
-from reprolib.datasets.landmarks import save_arrays, save_bytes
+from reprolib.datasets.landmarks import save_arrays
 from reprolib.errors import UserError
 from reprolib.video_writer import VideoWriter
+from reprolib.whole_files import write_whole
 
 OCCLUDER = PARTS.index("occluder")
 FPS = 25
@@ -38,7 +39,7 @@ def write(kind: str, *, count: int, size: int, seed: int, out: Path, workers: in
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        save_bytes(out / "classes.json", json.dumps(list(PARTS), indent=1).encode())
+        write_whole(out / "classes.json", json.dumps(list(PARTS), indent=1).encode())
     except OSError as error:
         raise UserError(f"{out} should be a folder to write to, but cannot be ({error.strerror})") from error
     make = _KINDS[kind]
@@ -51,7 +52,7 @@ def write(kind: str, *, count: int, size: int, seed: int, out: Path, workers: in
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerows([["file", "kind", "seed", "index", "size", "said or special"], *lines])
-    save_bytes(out / "manifest.csv", text.getvalue().encode())
+    write_whole(out / "manifest.csv", text.getvalue().encode())
     yield out / "manifest.csv"
 
 
@@ -85,13 +86,13 @@ def _still(face: facesynth.Face, stem: Path) -> tuple[Path, str]:
         _save(image, Path(f"{stem}_{kind}.png"))
     _save(Image.fromarray(np.where(face.labels == OCCLUDER, 255, 0).astype(np.uint8)), Path(f"{stem}_occluder.png"))
     points = "\n".join(f"{x:.3f} {y:.3f}" for x, y in face.landmarks)
-    save_bytes(Path(f"{stem}.pts"), f"version: 1\nn_points: 68\n{{\n{points}\n}}\n".encode())
+    write_whole(Path(f"{stem}.pts"), f"version: 1\nn_points: 68\n{{\n{points}\n}}\n".encode())
     return _save(Image.fromarray(face.image), Path(f"{stem}.png")), " ".join(face.tags)
 
 
 def _video(clip: facesynth.Clip, stem: Path) -> tuple[Path, str]:
     times = "".join(f"{UNITS * first} {UNITS * end} {word}\n" for word, first, end in clip.words)
-    save_bytes(Path(f"{stem}.align"), times.encode())
+    write_whole(Path(f"{stem}.align"), times.encode())
     save_arrays(Path(f"{stem}.npz"), labels=clip.labels, landmarks=clip.landmarks)
     with VideoWriter(Path(f"{stem}.mp4"), FPS) as writer:
         for frame in clip.images:
@@ -102,5 +103,5 @@ def _video(clip: facesynth.Clip, stem: Path) -> tuple[Path, str]:
 def _save(image: Image.Image, path: Path) -> Path:
     file = io.BytesIO()
     image.save(file, "PNG")
-    save_bytes(path, file.getvalue())
+    write_whole(path, file.getvalue())
     return path

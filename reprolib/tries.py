@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+
+from reprolib.whole_files import write_whole
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,12 @@ def read(path: Path) -> list[Try]:
 
 def write(path: Path, tries: Sequence[Try]) -> None:
     """The whole log, sorted, so that it does not matter in which order tries end."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Try)], lineterminator="\n")
-        writer.writeheader()
-        for one in sorted(tries, key=lambda t: (t.data, t.profile, t.row, t.lr)):
-            writer.writerow(vars(one))
-    temporary.replace(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(Try)], lineterminator="\n")
+    writer.writeheader()
+    for one in sorted(tries, key=lambda t: (t.data, t.profile, t.row, t.lr)):
+        writer.writerow(vars(one))
+    write_whole(path, text.getvalue().encode())
 
 
 def best(tries: Iterable[Try], *, data: str, profile: str, row: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from reprolib import photos
 from reprolib.datasets import videos
 from reprolib.errors import UserError
 from reprolib.face_finding import Tracker
-from reprolib.photo_files import Options, blended, palette
+from reprolib.photo_files import Options, blended, make_folder, palette, write_bytes
 from reprolib.photos import PaperNetwork
 from reprolib.video_writer import VideoWriter
 
@@ -29,7 +30,7 @@ def label_video(path: Path, tool: str, options: Options, *, network: PaperNetwor
     """
     count, rate = frame_rate(path)
     masks, overlay = options.out / f"{path.stem}_masks", options.out / f"{path.stem}_overlay.mp4"
-    masks.mkdir(parents=True, exist_ok=True)
+    make_folder(masks)
     colours: np.ndarray | None = None
     tracker, seen = Tracker(largest=options.largest, steady=True), 0
     with VideoWriter(overlay, rate, sound=path) as writer:
@@ -43,7 +44,9 @@ def label_video(path: Path, tool: str, options: Options, *, network: PaperNetwor
             colours = palette(found.classes) if colours is None else colours
             mask = Image.fromarray(found.labels)
             mask.putpalette(colours.ravel().tolist())
-            mask.save(masks / f"{t:05d}.png", compress_level=1)
+            file = io.BytesIO()
+            mask.save(file, "PNG", compress_level=1)
+            write_bytes(masks / f"{t:05d}.png", file.getvalue())
             writer.write(blended(frame, found.labels, colours))
         if not seen:
             raise UserError(f"{path} shows no face in any of its frames: give a video of a face, upright and in view")

@@ -27,6 +27,7 @@ class VideoWriter:
         self._folder = tempfile.TemporaryDirectory(prefix=".writing-", dir=self.path.parent)
         self._raw = Path(self._folder.name) / "frames.mp4"
         self._writer: cv2.VideoWriter | None = None
+        self._count = 0
         return self
 
     def write(self, frame: np.ndarray) -> None:
@@ -37,6 +38,7 @@ class VideoWriter:
             if not self._writer.isOpened():
                 raise UserError(f"{self.path} cannot be written as a video: give another folder")
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self._count += 1
 
     def __exit__(self, kind, *_) -> None:
         try:
@@ -48,8 +50,9 @@ class VideoWriter:
             self._folder.cleanup()
 
     def _finish(self) -> None:
-        if not self._raw.is_file() or not self._raw.stat().st_size:
-            raise UserError(f"{self.path} cannot be written as a video: give another folder")
+        # OpenCV says nothing when the disk is full
+        if not self._raw.is_file() or cv2.VideoCapture(str(self._raw)).get(cv2.CAP_PROP_FRAME_COUNT) < self._count:
+            raise UserError(f"{self.path} cannot be written whole: free some space, or give another folder")
         whole = self._raw
         if program := shutil.which("ffmpeg"):
             better = self._raw.with_name("whole.mp4")

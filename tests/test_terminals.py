@@ -93,3 +93,21 @@ def test_figures_for_files_need_no_window(backend, tmp_path):
     code = "from reprolib import figures; import matplotlib.pyplot as plt; plt.subplots()[0].savefig('figure.png')"
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, check=True, capture_output=True)
     assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+WITHOUT = """
+import sys
+for name in ("resource", "fcntl", "termios"):  # what Windows lacks
+    sys.modules[name] = None
+from reprolib import machine, mouth_clips, own_masks, own_words, photo_commands, photos, runner, synth, video_files
+from reprolib.cli import main
+print(machine.peak_memory())
+main(["fidelity", "masi2020"])
+"""
+
+
+@pytest.mark.slow
+def test_the_tools_and_commands_need_nothing_that_only_unix_has():
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr

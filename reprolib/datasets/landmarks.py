@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from functools import cache as once
@@ -17,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from reprolib.errors import UserError
+from reprolib.whole_files import write_whole
 
 
 def _model_file(name: str) -> str:
@@ -171,21 +170,8 @@ def remembered(cache: Path, key: str, make: Callable[[], dict[str, np.ndarray]])
     return arrays
 
 
-def save_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that other processes see either nothing or the whole file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
-            file.write(content)
-            file.close()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-
-
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Write arrays as one .npz, whole or not at all."""
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
-    save_bytes(path, content.getvalue())
+    write_whole(path, content.getvalue())

@@ -1,3 +1,4 @@
+import os
 import sys
 
 import numpy as np
@@ -77,9 +78,7 @@ def test_a_file_of_the_cache_runs_no_code(tmp_path):
 
 
 def test_a_full_disk_loses_the_cache_and_not_the_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        landmarks.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
-    )
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.warns(UserWarning, match="No space left on device"):
         found = landmarks.remembered(tmp_path, "key", lambda: {"landmarks": np.ones(3)})
     np.testing.assert_array_equal(found["landmarks"], np.ones(3))
