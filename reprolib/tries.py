@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from reprolib.errors import UserError
 from reprolib.whole_files import write_whole
 
 
@@ -33,13 +34,16 @@ class Try:
 
 
 def read(path: Path) -> list[Try]:
-    """All tries of a log; empty where nothing was tuned."""
+    """All tries of a log; empty where nothing was tuned. UserError for a file that is no such log."""
     if not path.is_file():
         return []
     numbers = {"lr": float, "epochs": int, "seed": int, "validation": float}
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    return [Try(**{name: numbers.get(name, str)(value) for name, value in line.items()}) for line in lines]
+    try:
+        return [Try(**{name: numbers.get(name, str)(value) for name, value in line.items()}) for line in lines]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} should be a log of tries as `tune` writes it, but is not: tune again") from error
 
 
 def write(path: Path, tries: Sequence[Try]) -> None:
