@@ -44,7 +44,7 @@ shown = page.open_study(
 # %% [markdown]
 # ## What we found
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 shown.findings("two-local", "global-local", "semantic", "attention", "mstcn-blstm", "two-wer")
 shown.headline()
 
@@ -208,6 +208,16 @@ shown.gates()
 shown.tuning()
 shown.sizes("Only Local", data="public")
 shown.questions()
+
+# %% tags=["remove-input"]
+shown.report_card(
+    easy=("The global stream and MS-TCN, whose base code is public with exact parameter counts."),
+    difficult=(
+        "The graph layer. Eq. 4 sums the subgraphs where Fig. 3 concatenates them, and its widths and normalisation are "
+        "not given. LRW, LRS2 and LRS3 need a signed agreement. The factor and the warm-up of Eq. 7 are not given, and "
+        "several rival methods were published with other data and trainings."
+    ),
+)
 
 # %% [markdown]
 # ## Differences from the paper

@@ -44,7 +44,7 @@ shown = page.open_study(
 # %% [markdown]
 # ## What we found
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 shown.findings("system", "linear-ce", "linear", "zoom")
 shown.headline()
 
@@ -227,6 +227,16 @@ shown.gates()
 shown.tuning()
 shown.sizes("Primary model + two additional models", data="public")
 shown.questions()
+
+# %% tags=["remove-input"]
+shown.report_card(
+    easy=("The segmentation loss, which follows from its equations, and the base network, whose code is public."),
+    difficult=(
+        "The ConvLSTM. Its start is not described, and Keras's version ends in a tanh, which bounds the scores. 300VW "
+        "needs a registration, its split is random and not published, and the tracker is not public. The paper does not "
+        "give the size of the crops or name its significance test."
+    ),
+)
 
 # %% [markdown]
 # ## Differences from the paper

@@ -44,7 +44,7 @@ shown = page.open_study(
 # %% [markdown]
 # ## What we found
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 shown.findings("both", "flm", "fgr", "inner")
 shown.headline()
 
@@ -205,6 +205,19 @@ shown.tuning()
 shown.table("extra C")
 shown.sizes("Proposed", data="public")
 shown.questions()
+
+# %% tags=["remove-input"]
+shown.report_card(
+    easy=(
+        "The networks of the ablation. The authors' inference code is public, and the printed parameter and operation "
+        "counts can be checked without data."
+    ),
+    difficult=(
+        "FLRSeg, its split and the training code are not public. Paper and release differ in how the fuzzy learning "
+        "module samples, and in whether the graph convolutions share parameters. The paper does not say where GloRe, "
+        "DualSeg and SpyGR reason."
+    ),
+)
 
 # %% [markdown]
 # ## Differences from the paper

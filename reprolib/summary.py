@@ -140,8 +140,8 @@ def verdict_matrix(claims: Claims) -> str:
     return (
         f'<figure class="matrix"><div class="frame" tabindex="0" role="region" aria-label="Matrix of verdicts">'
         f"<table><caption>{caption}</caption><thead>{head}</thead>{body}</table></div>"
-        f"<figcaption>{legend()}</figcaption>"
-        f"<details><summary>Which claim is which?</summary>{lists}</details></figure>"
+        f"<figcaption>{legend()}</figcaption></figure>"
+        f"<details><summary>Which claim is which?</summary>{lists}</details>"
     )
 
 

@@ -1,5 +1,6 @@
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +55,18 @@ def test_findings_come_from_the_most_trusted_data_that_could_test_a_claim(core, 
         "(95 % interval −3.98 to −2.02; 5 seeds, 12 test units); the paper: +10 points. "
         "1 of 1 primary claims could be tested: 1 opposite.</p>"
     ]
+
+
+def test_findings_describe_a_tested_claim_where_none_of_the_named_ones_is(tmp_path, monkeypatch, html):
+    untested = {"id": "holes", "statement": "Holes close.", "a": EXTRA}
+    study, store = fake.make(tmp_path, monkeypatch, {}, untested), RunStore(tmp_path / "results")
+    run_all(study, store)
+    opened(study, store).findings("holes")
+    assert html[0].startswith('<p class="findings">Ours is better. We find the same on rendered data: ')
+    assert html[0].endswith(
+        "1 of 2 primary claims could be tested: 1 reproduced. "
+        "For the others, rows were not run or do not pass the gates below.</p>"
+    )
 
 
 def test_findings_of_nothing_say_so(core, html):
@@ -154,6 +167,37 @@ def test_gates_show_validation_scores_best_epochs_and_convergence(core, html):
         [OURS, "5", "80.0", "50.0", "3–3 of 10", "yes", "1.0"],
         [EXTRA, "5", "71.5", "50.0", "3–3 of 10", "no", "1.0"],
     ]
+
+
+def test_rows_that_were_not_run_are_named_below_the_gates(core, html):
+    study, store = core
+    save(store, study, BASE)
+    opened(study, store).gates()
+    assert f"Not run on rendered data: {NOTHING}; " in html[0]
+
+
+def test_the_report_card_has_two_texts_and_what_the_records_say(core, html):
+    study, store = core
+    opened(study, store).report_card(easy="The loss.", difficult="The data.")
+    assert "No trial is recorded." in html.pop()
+    save(store, study, BASE)
+    save(store, study, OURS)
+    opened(study, store).report_card(easy="The loss.", difficult="The data.")
+    [card] = html
+    assert card.startswith("<details><summary>Report card</summary>")
+    assert "<dt>What was easy</dt><dd>The loss.</dd><dt>What was difficult</dt><dd>The data.</dd>" in card
+    assert "Rows run on rendered data (cpu): 2 of 5. Rows quoted from the paper and not trained: 1." in card
+    assert "<dd>0.2 core-hours on a CPU (10 trials).</dd>" in card
+    assert "<dt>Communication with the authors</dt><dd>None.</dd>" in card
+
+
+def test_a_figure_carries_its_description(tmp_path, html):
+    for suffix, kind in ((".svg", "svg+xml"), (".png", "jpeg")):
+        figure, _ = plt.subplots()
+        page.show_figure(figure, path=tmp_path / f"a{suffix}", watermark=False, alt='A "figure".')
+        image = html.pop()
+        assert image.startswith(f'<img src="data:image/{kind};base64,')
+        assert image.endswith('" alt="A &quot;figure&quot;.">')
 
 
 def test_the_rates_that_were_tried_are_shown(core, html):
