@@ -288,27 +288,6 @@ def test_the_first_page_is_good_at_first_sight(first_page):
     assert [row for row in first_page["after"] if "pspnet" not in row.lower()] == []
 
 
-# Opens the page of each paper in a frame of 1400 × 900 and sends back where its findings and its first figure end.
-FIRST_SCREENS = """<!doctype html><body style="margin: 0"><script>
-(async () => {
-  const seen = {};
-  for (const name of %s) {
-    const frame = document.createElement("iframe");
-    frame.style.width = "1400px"; frame.style.height = "900px"; frame.style.border = 0;
-    const loaded = new Promise(done => frame.onload = done);
-    frame.src = `executed/${name}.html`; document.body.append(frame); await loaded;
-    const section = frame.contentDocument.querySelector(".findings").closest("section");
-    const figure = section.querySelector("img");
-    await figure.decode();
-    seen[name] = [section.querySelector(".findings"), figure].map(part => part.getBoundingClientRect().bottom);
-    frame.remove();
-  }
-  return seen;
-})().catch(error => ({error: String(error)}))
-  .then(seen => fetch("/seen", {method: "POST", body: JSON.stringify(seen)}));
-</script></body>"""
-
-
 # Opens every page in a frame and sends back what axe-core finds in the light and in the dark theme.
 ACCESSIBLE = """<!doctype html><body style="margin: 0"><script>
 const wait = ms => new Promise(done => setTimeout(done, ms));
@@ -323,8 +302,9 @@ async function look(page) {
   for (const theme of ["light", "dark"]) {
     inside.documentElement.dataset.theme = theme;
     await wait(600);
-    // not ours to name: the theme's two buttons, and the folds of code cells
-    const ours = {include: [["html"]], exclude: [[".search-button-field"], [".theme-switch-button"]]};
+    // not ours to name: the theme's two buttons, the folds of code cells, docutils' list of citations
+    const theirs = [".search-button-field", ".theme-switch-button", ".citation-list"];
+    const ours = {include: [["html"]], exclude: theirs.map(name => [name])};
     const rules = {"label-content-name-mismatch": {enabled: false}};
     const found = await frame.contentWindow.axe.run(ours, {resultTypes: ["violations"], rules});
     seen[theme] = found.violations.filter(one => ["serious", "critical"].includes(one.impact)).map(one =>
@@ -349,6 +329,27 @@ def test_axe_finds_nothing_serious_on_any_page_in_light_or_dark(book, server, tm
     seen = look(server, tmp_path, ACCESSIBLE % json.dumps(names))
     assert set(seen) == set(names), seen
     assert {name: found for name, found in seen.items() if found != {"light": [], "dark": []}} == {}
+
+
+# Opens the page of each paper in a frame of 1400 × 900 and sends back where its findings and its first figure end.
+FIRST_SCREENS = """<!doctype html><body style="margin: 0"><script>
+(async () => {
+  const seen = {};
+  for (const name of %s) {
+    const frame = document.createElement("iframe");
+    frame.style.width = "1400px"; frame.style.height = "900px"; frame.style.border = 0;
+    const loaded = new Promise(done => frame.onload = done);
+    frame.src = `executed/${name}.html`; document.body.append(frame); await loaded;
+    const section = frame.contentDocument.querySelector(".findings").closest("section");
+    const figure = section.querySelector("img");
+    await figure.decode();
+    seen[name] = [section.querySelector(".findings"), figure].map(part => part.getBoundingClientRect().bottom);
+    frame.remove();
+  }
+  return seen;
+})().catch(error => ({error: String(error)}))
+  .then(seen => fetch("/seen", {method: "POST", body: JSON.stringify(seen)}));
+</script></body>"""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
