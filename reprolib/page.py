@@ -50,9 +50,9 @@ def _as_jpeg(path: Path) -> bytes:
 
 
 def made_from(records: list[Record]) -> str:
-    """The sentence that says which data, profile, seeds and device stand behind a table or figure."""
+    """The sentence that names the data, profile, seeds and device of a table or figure."""
     if not records:
-        return "Not done: no trial of it is recorded."
+        return "Not run: no trial is recorded."
 
     def all_of(values) -> str:
         return ", ".join(sorted({str(value) for value in values}))
@@ -179,7 +179,7 @@ class Page:
             self._fold(report.to_html(made, caption) + self._remake(p, place), ON[p.data], folded=number > 0)
 
     def _save(self, table: pd.DataFrame, p: StudyParameters, name: str) -> None:
-        """A table as CSV, if anything of ours stands in it."""
+        """Save a table as CSV if it has a number of ours."""
         if self._records(p, None if name == "claims" else name):
             path = self.store.root / "tables" / f"{self.study.ID}-{_file(name)}-{p.data}-{p.profile}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ class Page:
                 told = f"{title} {made_from(self._records(p, place))}"
                 display(HTML(f"<p><em>{told}</em></p>{self._remake(p, place)}"))
                 return
-        display(HTML(f"<p><em>{title} Not done: no record of its rows.</em></p>"))
+        display(HTML(f"<p><em>{title} Not run: no record of its rows.</em></p>"))
 
     def drawing(self, figure: Figure, name: str, alt: str, suffix: str = ".png") -> None:
         """A figure that is drawn from modules or formulas: no records needed."""

@@ -123,7 +123,7 @@ def test_a_figure_is_shown_of_the_most_trusted_data_that_have_it(core, monkeypat
     made.figure("figure 2", "figure 2", "Figure 2.")
     assert shown == [("public", "figure-1-public-cpu.png")]
     assert "Figure 1. Data: public; profile: cpu" in html[0]
-    assert html[1] == "<p><em>Figure 2. Not done: no record of its rows.</em></p>"
+    assert html[1] == "<p><em>Figure 2. Not run: no record of its rows.</em></p>"
 
 
 def test_answers_of_claims_and_questions_are_one_sentence_per_data_source(tmp_path, monkeypatch, html):
@@ -270,5 +270,5 @@ def test_everything_that_a_notebook_asks_for_is_known_to_its_study(name, tmp_pat
 def test_a_table_without_a_record_is_to_be_made_on_the_most_trusted_data(core, html):
     shown = opened(*core)
     shown.table("table 2")
-    assert "Not done" in html[-1] and "--data paper" in html[-1]
+    assert "Not run" in html[-1] and "--data paper" in html[-1]
     assert not (shown.store.root / "tables").exists()  # the paper's numbers alone are in published.csv
