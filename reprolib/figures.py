@@ -321,7 +321,7 @@ def headline(study: Study, judged: Sequence[Judged], results: Results) -> Figure
     claims = list({j.claim.id: j.claim for j in judged}.values())
     sources = list(dict.fromkeys(j.data for j in judged))
     with style():
-        figure, ax = plt.subplots(figsize=(8.2, 0.9 + 0.27 * len(claims)))
+        figure, ax = plt.subplots(figsize=(8.2, 0.8 + 0.25 * len(claims)))
         ax.axvline(0, color="#444444", linewidth=1)
         diamond = {"marker": "D", "linestyle": "", "color": "black", "markerfacecolor": "white", "markersize": 5}
         for y, claim in enumerate(claims):

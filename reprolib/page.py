@@ -242,7 +242,7 @@ class Page:
     def _not_run(self, p: StudyParameters) -> str:
         """The rows of a data source that have no record, as a paragraph."""
         missing = [escape(name) for name in self.results.rows(p) if name not in self.results.by_row(p)]
-        return f"<p>Not run on {ON[p.data]}: {'; '.join(missing)}.</p>" if missing else ""
+        return f"<p>Not run on {ON[p.data]} ({p.profile}): {'; '.join(missing)}.</p>" if missing else ""
 
     def tuning(self) -> None:
         """The learning rates that were tried, on validation items alone."""

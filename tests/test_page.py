@@ -173,7 +173,7 @@ def test_rows_that_were_not_run_are_named_below_the_gates(core, html):
     study, store = core
     save(store, study, BASE)
     opened(study, store).gates()
-    assert f"Not run on rendered data: {NOTHING}; " in html[0]
+    assert f"Not run on rendered data (cpu): {NOTHING}; " in html[0]
 
 
 def test_the_report_card_has_two_texts_and_what_the_records_say(core, html):
