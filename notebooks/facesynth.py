@@ -9,13 +9,12 @@
 # %% [markdown]
 # # facesynth
 #
-# All studies of this book share one world of rendered faces, so that what is learnt on one can be compared on
-# another. A 3-D template of the 68 landmarks is given an identity, an expression and a pose, then painted:
-# skin, lips near to skin and tongue in colour, hair, beard, glasses, make-up, light, a camera, and things that
-# stand before the face. Every picture comes with exact labels, and is a function of its number alone.
+# All studies of this book share one renderer of faces. A 3-D template of the 68 landmarks gets an identity, an
+# expression and a pose. The renderer then adds skin, lips close to skin and tongue in colour, hair, beard, glasses,
+# make-up, light, a camera and occluders. Every image comes with exact labels, and depends on its seed and number alone.
 
 # %% tags=["parameters", "remove-cell"]
-profile: str = "gpu"  # the pictures are the same in every profile
+profile: str = "gpu"  # the images are the same in every profile
 seed: int = 7  # which series of faces is shown
 
 # %% tags=["remove-cell"]
@@ -42,8 +41,8 @@ def show(picture, width):
 # %% [markdown]
 # ## Do they look like faces?
 #
-# Sixty-four faces in the order of their numbers, none chosen. They are hard on purpose: overlapping colours,
-# hard shadows, blur, and parts that are hidden.
+# Sixty-four faces in the order of their numbers, not selected. They are hard on purpose: overlapping colours,
+# hard shadows, blur, and hidden parts.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Sheet of 64 rendered faces", "width": "100%"}}
 show(facesynth.sheet(seed, rows=8, cols=8, size=96), width=768)
@@ -68,7 +67,7 @@ legend = [
 display(HTML("&ensp; ".join(legend)))
 
 # %% [markdown]
-# ## What stands before a face?
+# ## How are faces occluded?
 #
 # Hands, microphones, scarves, cups and textured objects. Each comes with its own mask, and the labels beneath it are
 # kept, so that a study can ask for either.
@@ -102,8 +101,8 @@ show(np.hstack(marked), width=768)
 # ## How do they move?
 #
 # One face says *please open the blue door*: pose, expression and light follow smooth tracks, and the lips follow the
-# sounds, each beginning before the last one has ended. Words that look alike on the lips are rendered alike, so that
-# they stay ambiguous, as they are for a lip reader: *bat*, *mat* and *pan* are one word to the eye.
+# sounds, each beginning before the last one has ended. Words that look alike on the lips are rendered alike, and
+# stay ambiguous, as they are for a lip reader: *bat*, *mat* and *pan* look the same.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Sixteen frames of a talking face, each above its part labels", "width": "100%"}}
 clip = facesynth.speak("please open the blue door", seed, 3, size=128)

@@ -10,8 +10,8 @@
 # # Faces and lips: five papers, reproduced
 #
 # Five papers on face segmentation, lip segmentation and lip reading {cite:p}`masi2020,yang2023,yin2020,wang2018,sheng2021`,
-# rebuilt from their text and trained again on real and rendered faces. Each claim gets a verdict by one rule, and every
-# number of ours is computed from the records of trainings, which [anyone can repeat](../reproduce.md).
+# rebuilt from their text and trained again on real and rendered faces. One rule judges every claim. All
+# our numbers are computed from the records of our trials, which [anyone can repeat](../reproduce.md).
 
 # %% tags=["parameters", "remove-cell"]
 profile: str = "gpu"  # gpu: the best finished records of each table (gpu before cpu); smoke: a smoke run's
@@ -53,8 +53,8 @@ display(HTML(summary.verdict_matrix(claims)))
 # ## All claims
 #
 # Search for a word, sort by a column, or choose papers, data and verdicts in the column heads. *Ours* and the *paper's
-# effect* are differences between the two rows that a claim compares. *Detectable* is the effect that our runs would have
-# found four times in five. *After Holm* corrects for the number of primary claims of one paper on one dataset.
+# effect* are differences between the two rows that a claim compares. *Detectable* is the effect that our runs would
+# detect four times in five. *After Holm* corrects for the number of primary claims of one paper on one dataset.
 
 # %% tags=["remove-input"]
 display(HTML(summary.scripts()))

@@ -44,7 +44,7 @@ shown = page.open_study(
 # %% [markdown]
 # ## What we found
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 shown.findings("two-local", "global-local", "semantic", "attention", "mstcn-blstm", "two-wer")
 shown.headline()
 
@@ -63,7 +63,7 @@ shown.headline()
 # A^{st}_q = \mathrm{softmax}\!\left((W^\theta_q f_{in})^\top (W^\phi_q f_{in})\right)
 # \quad \text{(Eq. 4, 6)}$$
 #
-# Words are read by MS-TCN, convolutions over time with three kernel sizes. Sentences are spelt by a transformer.
+# MS-TCN, with temporal convolutions of three kernel sizes, classifies words. A transformer spells sentences.
 # These lines of the module are the graph convolution:
 
 # %% tags=["hide-input"]
@@ -165,7 +165,7 @@ shown.table("table 7")
 shown.answer("ctc-wer", "zhang")
 
 # %% [markdown]
-# ### What do the graphs show?
+# ### What do the graphs encode?
 #
 # The paper looks at single matrices. We measure instead how much of the variance of the attention graphs lies between
 # words, after what a clip adds to all its words is taken out. Labels are shuffled for comparison. The shares of clip and
@@ -175,7 +175,7 @@ shown.answer("ctc-wer", "zhang")
 shown.figure("figure 5", "figure 5", "Figure 5: semantic and attention graph of the last layer.")
 shown.figure("figure 7", "figure 7", "Figure 7: semantic graphs of one subgraph by epoch (rows) and layer (columns).")
 shown.figure("figure 8", "figure 8", "Figure 8: attention graphs of two words (columns), two clips of each (rows).")
-shown.figure("figure 8b", "figure 8", "What attention graphs of the last layer follow, all seeds.", ".svg")
+shown.figure("figure 8b", "figure 8", "What the last layer's attention graphs depend on, all seeds.", ".svg")
 shown.table("extra D")
 
 # %% [markdown]
@@ -209,6 +209,16 @@ shown.tuning()
 shown.sizes("Only Local", data="public")
 shown.questions()
 
+# %% tags=["remove-input"]
+shown.report_card(
+    easy=("The global stream and MS-TCN, whose base code is public with exact parameter counts."),
+    difficult=(
+        "The graph layer. Eq. 4 sums the subgraphs where Fig. 3 concatenates them, and its widths and normalisation are "
+        "not given. LRW, LRS2 and LRS3 need a signed agreement. The factor and the warm-up of Eq. 7 are not given, and "
+        "several rival methods were published with other data and trainings."
+    ),
+)
+
 # %% [markdown]
 # ## Differences from the paper
 #
@@ -237,7 +247,7 @@ shown.questions()
 # | D21 | the local stream is not augmented | – | the same; crops are mirrored and moved by up to 4 of 112 pixels and a frame |
 # | D22 | LRW's 500 words, all clips | – | paper data: 50 clips of each word for training; the pre-training parts of LRS2 and LRS3 are not used |
 #
-# Not done: the Arabic clips of round one. They have no word times, and an alignment by sound was left out.
+# Not done: the Arabic clips of LRC-AR. They have no word times.
 
 # %% tags=["hide-input"]
 for place, name in (("table 1", "Table I: the global stream"), ("table 2", "Table II: local motion features")):
@@ -252,4 +262,4 @@ shown.failures()
 # - More context around a word: raise `frames` in `SIZES` of `reprolib/studies/sheng2021/rows.py`, then
 #   `python -m reprolib run sheng2021 --profile cpu --data public --data-root DATA --tables 4`.
 # - Another graph: add a row with `graph` to `rows.py`; it learns on the kept features in minutes.
-# - The larger networks: `python -m reprolib plan sheng2021 --profile gpu --data public` says what they take.
+# - The larger networks: `python -m reprolib plan sheng2021 --profile gpu --data public` estimates their cost.

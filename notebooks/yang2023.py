@@ -44,7 +44,7 @@ shown = page.open_study(
 # %% [markdown]
 # ## What we found
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 shown.findings("both", "flm", "fgr", "inner")
 shown.headline()
 
@@ -62,8 +62,8 @@ shown.headline()
 # w^{1} = \mathrm{softmax}(M / T), \quad w^{2} = \mathrm{softmax}(-M / T), \quad
 # Y^{i} = \sum_k w^{i}_k F_k \quad \text{(Eq. 1–8)}$$
 #
-# *Fuzzy graph reasoning* (FGR) gathers all pixels into $N$ nodes by their memberships (Eq. 10), lets the nodes exchange
-# what they hold by two graph convolutions (Eq. 12), and returns the result to the pixels.
+# *Fuzzy graph reasoning* (FGR) projects all pixels onto $N$ nodes by their memberships (Eq. 10), exchanges information
+# between the nodes by two graph convolutions (Eq. 12), and projects the result back to the pixels.
 #
 # These are the lines of the modules that compute both:
 
@@ -106,8 +106,8 @@ shown.figure("figure 1", "figure 1", "Figure 1: a mouth, its annotation, the col
 # %% [markdown]
 # ### Do the two modules help?
 #
-# All six networks of the ablation start from the same ImageNet encoder and train until their validation score stops
-# rising. They differ in the modules alone.
+# The ablation has six networks with the same ImageNet encoder, which differ only in the modules. Each is to train until
+# its validation score stops rising. Cells without a number of ours were not run.
 
 # %% tags=["hide-input"]
 shown.table("table 2")
@@ -126,8 +126,8 @@ shown.figure("figure 6", "figure 6", "Figure 6: input, annotation, and four netw
 #
 # A kernel is *within reach* of a feature if its membership is at least 0.1, a distance of 1.5 σ. Where no kernel is
 # within reach, all memberships are near zero and the rules cannot tell pixels apart. *Nodes used* is the perplexity of
-# the nodes' shares of the pixels, in per cent of their number. *Loss without* is what the mean IoU of a trained network
-# loses when the module's output is replaced by its mean. The *gain of sampling* compares a network with itself, with
+# the nodes' shares of the pixels, in per cent of their number. *Loss without* is the drop in mean IoU of a trained
+# network when the module's output is replaced by its mean. The *gain of sampling* compares a network with itself, with
 # random draws and with their expectation at test time.
 
 # %% tags=["hide-input"]
@@ -138,7 +138,7 @@ shown.answer("sampling", "per-pixel", "temperature", "normalised", "shared", "di
 # %% [markdown]
 # ### Is the grid of kernels and nodes noise?
 #
-# The paper's grid jumps by eight points between neighbours. We train its best point and the four neighbours. On smaller
+# The paper's grid jumps by eight points between neighbours. Our table has its best point and the four neighbours. On smaller
 # crops and thinner encoders, kernels keep the paper's proportion to channels and nodes its proportion to pixels.
 
 # %% tags=["hide-input"]
@@ -153,7 +153,7 @@ shown.answer("kernels-few", "kernels-many", "nodes-few", "nodes-many")
 # %% [markdown]
 # ### Is it better than other networks?
 #
-# All rivals get the same encoder, crops, schedule and tuning. Networks of `segmentation_models_pytorch` have the
+# All methods have the same encoder, crops, schedule and tuning. Networks of `segmentation_models_pytorch` have the
 # segmentation head alone; the others have the paper's three heads. The paper does not say where GloRe, DualSeg and SpyGR
 # reason; we placed them so that the published parameter counts come out. Rows with one seed get no verdict.
 
@@ -163,7 +163,7 @@ shown.answer("over-unet", "over-pspnet", "over-lsfcnn", "over-glore", "conjuncti
 
 # %% tags=["hide-input"]
 shown.figure("figure 7", "figure 7", "Figure 7: confusion matrices, in per cent of each annotated part.")
-shown.figure("figure 8", "figure 8", "Figure 8: what each network finds.")
+shown.figure("figure 8", "figure 8", "Figure 8: predictions of each network.")
 
 # %% [markdown]
 # ### How much of the encoder comparison is pretraining?
@@ -175,11 +175,11 @@ shown.answer("pretraining", "encoder")
 # %% [markdown]
 # ### Does it hold elsewhere?
 #
-# The network sees mouths of a dataset on which it was not trained. Real ones are 50 faces of FASSEG
+# The network is tested on a dataset on which it was not trained. Real ones are 50 faces of FASSEG
 # {cite:p}`khan2015,khan2017`, whose labels know the mouth as a whole.
 
 # %% tags=["hide-input"]
-shown.figure("figure 9", "figure 9", "Figure 9: mouths of another dataset, and what the network finds in them.")
+shown.figure("figure 9", "figure 9", "Figure 9: mouths of another dataset, and the network's predictions.")
 shown.figure("figure 10", "figure 10", "Figure 10: one mouth in seven hard cases.")
 shown.figure(
     "figure 11a", "figure 11",
@@ -187,8 +187,8 @@ shown.figure(
     "two predictions for the same untouched mouth differ a little.",
 )  # fmt: skip
 shown.figure(
-    "figure 11b", "figure 11", "Figure 11 in numbers: mean IoU against severity; bands are ranges over seeds. What an "
-    "occluder hides counts as background.", ".svg",
+    "figure 11b", "figure 11", "Figure 11 in numbers: mean IoU against severity; bands are ranges over seeds. Occluded "
+    "parts count as background.", ".svg",
 )  # fmt: skip
 
 # %% [markdown]
@@ -205,6 +205,19 @@ shown.tuning()
 shown.table("extra C")
 shown.sizes("Proposed", data="public")
 shown.questions()
+
+# %% tags=["remove-input"]
+shown.report_card(
+    easy=(
+        "The networks of the ablation. The authors' inference code is public, and the printed parameter and operation "
+        "counts can be checked without data."
+    ),
+    difficult=(
+        "FLRSeg, its split and the training code are not public. Paper and release differ in how the fuzzy learning "
+        "module samples, and in whether the graph convolutions share parameters. The paper does not say where GloRe, "
+        "DualSeg and SpyGR reason."
+    ),
+)
 
 # %% [markdown]
 # ## Differences from the paper
@@ -245,4 +258,4 @@ shown.failures()
 # - Other kernels and nodes: add a point to `NEIGHBOURS` in `reprolib/studies/yang2023/rows.py`, then
 #   `python -m reprolib run yang2023 --profile cpu --data public --data-root DATA --tables 1`.
 # - Another temperature: add a row with `temperature` to `rows.py`.
-# - The paper's size: `python -m reprolib plan yang2023 --profile gpu --data public` says what it takes.
+# - The paper's size: `python -m reprolib plan yang2023 --profile gpu --data public` estimates the cost.

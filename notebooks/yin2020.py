@@ -44,7 +44,7 @@ shown = page.open_study(
 # %% [markdown]
 # ## What we found
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 shown.findings("stn-celebamask", "end-to-end", "joint-gradient", "missing-parts")
 shown.headline()
 
@@ -71,11 +71,11 @@ code = inspect.getsource(spatial_transformer.crop) + "\n\n" + inspect.getsource(
 display(Markdown(f"```python\n{code}\n```"))
 
 # %% tags=["hide-input"]
-shown.figure("figure 1", "figure 1", "Figure 1: test frames by way of six crops to labels.")
+shown.figure("figure 1", "figure 1", "Figure 1: test frames, their six crops, and the labels.")
 
 # %% [markdown]
 # The right-hand parts are mirrored for their network, and their labels are mirrored back. The crops return to the frame
-# by the inverse transform (Eq. 5). Background is what no part claims (Eq. 6).
+# by the inverse transform (Eq. 5). Background is every pixel that no part covers (Eq. 6).
 
 # %% tags=["hide-input"]
 shown.drawing(figures.interlinked(), "figure-2", "Figure 2: the iCNN of stage 1, sizes and parameters by module")
@@ -91,7 +91,7 @@ shown.drawing(figures.localisation(), "figure-3", "Figure 3: the light localisat
 # of the authors' code. Its default, a ResNet-18, is the one in our tables.*
 
 # %% tags=["hide-input"]
-shown.drawing(figures.pre_training(), "figure-4", "Figure 4: what the two steps of pre-training learn")
+shown.drawing(figures.pre_training(), "figure-4", "Figure 4: the targets of the two steps of pre-training")
 
 # %% [markdown]
 # *Figure 4: a rendered face and its four augmented versions (Sec. 2.5.1), the labels that stage 1 learns, and the crops
@@ -101,7 +101,7 @@ shown.drawing(figures.pre_training(), "figure-4", "Figure 4: what the two steps 
 #
 # A face of CelebAMask-HQ {cite:p}`lee2020` fills its image, so that there is nothing to localise. We therefore put each
 # face into a larger frame: at half to a quarter of the frame's side, turned by up to 15°, anywhere, before the background
-# of another image. Two rows say how much there is to gain. *Crops at the mean place* do not look at the image. *Crops at
+# of another image. Two rows bound the possible gain. *Crops at the mean place* do not look at the image. *Crops at
 # the true places* use the annotation.
 #
 # ### What does the STN alone give over centroids?
@@ -117,11 +117,11 @@ shown.answer("stn", "stn-brows", "stn-centre", "stn-recall", "left-to-gain", "me
 
 # %% tags=["hide-input"]
 shown.figure(
-    "extra A", "extra A", "Overall F1 from the worst place for the crops to the best; a dot is a seed.", ".svg"
+    "extra A", "extra A", "Overall F1 from the worst place for the crops to the best; one dot per seed.", ".svg"
 )
 
 # %% [markdown]
-# ### What does joint training add, and at which rate?
+# ### What does joint training add, and at which learning rate?
 #
 # The authors' published recipe sets the learning rate of stage 1 and of the localisation network to zero in the last
 # phase: only stage 2 learns. Equation 22 trains all three. An older branch of the authors' code gives the pre-trained
@@ -135,9 +135,9 @@ shown.answer(
 shown.answer("joint-macro", "joint-recall", "joint-centre")
 
 # %% [markdown]
-# The loss of Eq. 22 looks at labels *inside the crops*. A crop that shows nothing but background costs nothing, so that
-# nothing in it pulls a crop onto its part. The low learning rate keeps it there; crop recall and centre error say whether
-# it stayed.
+# The loss of Eq. 22 looks at labels *inside the crops*. A crop that shows only background has no loss, so no gradient
+# moves the crop onto its part. The low learning rate is meant to keep the crops in place; crop recall and centre error
+# measure whether they stay.
 
 # %% tags=["hide-input"]
 shown.table("extra A")
@@ -218,6 +218,19 @@ shown.table("table 1")
 shown.sizes("STN-iCNN", data="public")
 shown.questions()
 
+# %% tags=["remove-input"]
+shown.report_card(
+    easy=(
+        "The networks and the crops. The authors' code gives every layer, and a crop of odd side can be checked pixel "
+        "by pixel."
+    ),
+    difficult=(
+        "The training. The paper describes end-to-end training, but the published recipe sets two of its three learning "
+        "rates to zero. The paper does not give the widths of the localisation network or define the overall F1. "
+        "The augmentation ranges and cells of Tables 2 to 4 are lost in our copy of the text."
+    ),
+)
+
 # %% [markdown]
 # ## Differences from the paper
 #
@@ -249,7 +262,7 @@ shown.failures()
 # %% [markdown]
 # ## Change this and rerun
 #
-# - Another rate of the pre-trained stages: change `OTHER_RATE` in `reprolib/studies/yin2020/rows.py`, then
+# - Another learning rate of the pre-trained stages: change `OTHER_RATE` in `reprolib/studies/yin2020/rows.py`, then
 #   `python -m reprolib run yin2020 --profile cpu --data public --data-root DATA --rows "STN-iCNN, pre-trained stages at …"`.
-# - Faces that are easier or harder to find: change `LARGEST` and `SMALLEST` in `data.py` and raise `PREPARATION`.
-# - The paper's size: `python -m reprolib plan yin2020 --profile gpu --data public` says what it takes.
+# - Faces that are easier or harder to localise: change `LARGEST` and `SMALLEST` in `data.py` and raise `PREPARATION`.
+# - The paper's size: `python -m reprolib plan yin2020 --profile gpu --data public` estimates the cost.

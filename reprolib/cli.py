@@ -1,4 +1,4 @@
-"""The command line: run a study, and see what is done and what it says."""
+"""The command line: run a study, and show its status and its results."""
 
 import dataclasses
 import io
@@ -25,22 +25,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Your copy of a dataset.", no_args_is_help=True)
+data_app = typer.Typer(help="Check your copy of a dataset.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(photo_commands.app)
 
 INTERRUPTED = 130  # typer's exit status for Ctrl-C
 USAGE_ERROR = typer.BadParameter.__base__  # typer exports no name for it
 Study = Annotated[str, typer.Argument(help=f"One of {', '.join(studies.STUDIES)}.")]
-AnyStudy = Annotated[str | None, typer.Argument(help="One study; all of them when left out.")]
+AnyStudy = Annotated[str | None, typer.Argument(help="One study. Default: all.")]
 Profile = Annotated[str, typer.Option(help="smoke, cpu or gpu.")]
 Data = Annotated[str, typer.Option(help="synthetic, public or paper.")]
 DataRoot = Annotated[str, typer.Option(help="The folder with the real data.")]
 Seeds = Annotated[int, typer.Option(help="Number of seeds; 0 = the profile's own.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Workers = Annotated[int, typer.Option(help="Trials at a time; 0 = automatic.")]
-Tables = Annotated[str, typer.Option(help='Such as "1,4,figure 3"; all when left out.')]
-Rows = Annotated[str, typer.Option(help='Printed names of rows, separated by ";"; all when left out.')]
+Workers = Annotated[int, typer.Option(help="Number of trials at the same time; 0 = automatic.")]
+Tables = Annotated[str, typer.Option(help='Such as "1,4,figure 3". Default: all.')]
+Rows = Annotated[str, typer.Option(help='Printed names of rows, separated by ";". Default: all.')]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -87,9 +87,9 @@ def run(
     workers: Workers = 0,
     tables: Tables = "",
     rows: Rows = "",
-    gpus: Annotated[int, typer.Option(min=0, help="Spread the trials over so many GPUs (extra `cluster`).")] = 0,
+    gpus: Annotated[int, typer.Option(min=0, help="Number of GPUs to spread the trials over (extra `cluster`).")] = 0,
 ) -> None:
-    """Run the trials that are missing and print the study's tables, published numbers beside ours.
+    """Run the missing trials and print the study's tables, with published numbers beside ours.
 
     STUDY [-p NAME VALUE]… sets a parameter of the study, such as `sheng2021 -p seeds 3`.
     """
@@ -141,7 +141,7 @@ def plan(
     rows: Rows = "",
     measure: Annotated[bool, typer.Option("--measure", help="Time a few steps of each network here.")] = False,
 ) -> None:
-    """What `run` would do: trials, steps, multiply-accumulates, memory, disk and time, row by row.
+    """Show what `run` would do: trials, steps, multiply-accumulates, memory, disk and time of each row.
 
     STUDY [-p NAME VALUE]… sets what only this study has, as for `run`.
     """
@@ -160,7 +160,7 @@ def tune(
     data: Data = "synthetic",
     data_root: DataRoot = "",
     device: Device = "auto",
-    workers: Annotated[int, typer.Option(help="Tries at a time; 0 = automatic.")] = 0,
+    workers: Annotated[int, typer.Option(help="Number of trainings at the same time; 0 = automatic.")] = 0,
     rows: Rows = "",
 ) -> None:
     """Try learning rates for the rows that the study tunes, on validation items; log them in tuning.csv."""
@@ -175,28 +175,28 @@ def tune(
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """What is done: tables, figures and systems, with data source and profile."""
+    """List the tables, figures and methods that are done, with data source and profile."""
     found = progress.status()
     print(_json(found) if as_json else "\n".join(progress.as_lines(found)))
 
 
 @app.command()
 def fidelity(study: AnyStudy = None, as_json: AsJson = False) -> None:
-    """Numbers that can be checked exactly: ours, the paper's, equal or not."""
+    """List the numbers that can be checked exactly: ours, the paper's, and whether they are equal."""
     rows = [dataclasses.asdict(fact) for name in _chosen(study) for fact in studies.load(name).fidelity()]
     print(_json(rows) if as_json else _text(pd.DataFrame(rows)))
 
 
 @app.command()
 def claims(study: AnyStudy = None, as_json: AsJson = False) -> None:
-    """The papers' claims with our effect, its 95 % interval and the verdict, per data source."""
+    """List the papers' claims with our effect, its 95 % interval and the verdict, per data source."""
     rows = [row for name in _chosen(study) for row in progress.claims(studies.load(name))]
     print(_json(rows) if as_json else _text(pd.DataFrame(rows)))
 
 
 @data_app.command("check")
 def data_check(study: Study, data_root: Annotated[str, typer.Option(help="The folder with the real data.")]) -> None:
-    """Is my copy of the dataset complete and readable?"""
+    """Check that your copy of the dataset is complete and readable."""
     module, folder = studies.load(study), Path(data_root).expanduser()
     if not folder.is_dir():
         raise UserError(f"The data root {folder} is not a folder; give the folder that holds the dataset.")

@@ -318,9 +318,9 @@ def headline(study: Study, judged: Sequence[Judged], results: Results) -> Figure
     claims = list({j.claim.id: j.claim for j in judged}.values())
     sources = list(dict.fromkeys(j.data for j in judged))
     with style():
-        figure, ax = plt.subplots(figsize=(8.2, 1.2 + 0.5 * len(claims)))
+        figure, ax = plt.subplots(figsize=(8.2, 0.8 + 0.25 * len(claims)))
         ax.axvline(0, color="#444444", linewidth=1)
-        diamond = {"marker": "D", "linestyle": "", "color": "black", "markerfacecolor": "white", "markersize": 6}
+        diamond = {"marker": "D", "linestyle": "", "color": "black", "markerfacecolor": "white", "markersize": 5}
         for y, claim in enumerate(claims):
             if claim.published_effect:
                 error = study.scores[claim.score].error(claim.published_b)
@@ -337,15 +337,15 @@ def headline(study: Study, judged: Sequence[Judged], results: Results) -> Figure
             if np.isfinite(ends).all():
                 width = 2.5 if is_judged else 1
                 ax.plot(ends, [y, y], color=colour, linewidth=width, linestyle="-" if is_judged else ":")
-            marker = {"markerfacecolor": colour if is_judged else "white", "markersize": 6}
+            marker = {"markerfacecolor": colour if is_judged else "white", "markersize": 4.5}
             ax.plot(np.clip(j.effect.point * scale, -100, 100), y, "o", color=colour, **marker)
         ax.plot([], [], label="paper", **diamond)
         for data in sources:
             ax.plot([], [], "o-", color=DATA_COLOURS[data], linewidth=2.5, label=f"ours, {data} data")
-        ax.set_yticks(range(len(claims)), [textwrap.fill(claim.statement, 52) for claim in claims])
+        ax.set_yticks(range(len(claims)), [textwrap.fill(claim.statement, 68) for claim in claims])
         ax.set(xlim=(-108, 108), ylim=(len(claims) - 0.4, -0.7))
-        ax.set_xlabel("share of the reference row's error (%)")
+        ax.set_xlabel("share of the reference row's error (%)", fontsize=8)
         ax.grid(axis="y", visible=False)
-        ax.tick_params(axis="y", labelsize=8)
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4)
+        ax.tick_params(labelsize=7)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
     return figure

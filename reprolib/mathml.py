@@ -33,7 +33,9 @@ def _visit_inline(translator: HTMLTranslator, node: nodes.math) -> None:
 
 def _visit_block(translator: HTMLTranslator, node: nodes.math_block) -> None:
     number = f'<span class="eqno">({node["number"]})</span>' if node.get("number") else ""
-    translator.body.append(translator.starttag(node, "div", CLASS="formula"))
+    translator.body.append(
+        translator.starttag(node, "div", CLASS="formula", tabindex="0")
+    )  # so that the keyboard scrolls it
     translator.body.append(f"{number}{_converted(node, block=True)}</div>\n")
     raise nodes.SkipNode
 

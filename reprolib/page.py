@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, SVG, Image, display
+from IPython.display import HTML, display
 from matplotlib.figure import Figure
-from PIL import Image as Picture
+from PIL import Image
 
 from reprolib import figures, report, status, studies, tuning, verdicts
 from reprolib.parameters import DATA, PROFILES, StudyParameters
@@ -28,22 +30,29 @@ EMBEDDED_WIDTH = 640  # pixels, about what a page shows; a page may have 2 MB in
 
 
 def show_figure(figure: Figure, *, path: Path, watermark: bool, alt: str) -> None:
-    """Save a figure (`path` ends in .svg or .png) and display it, pictures as JPEG to keep the page light."""
+    """Save a figure (`path` ends in .svg or .png) and display it with `alt`, which says what it shows.
+
+    Images become JPEG to keep the page light. They are part of the HTML, because MyST-NB drops the description of an
+    image that is an output by itself.
+    """
     figures.save_figure(figure, path, watermark=watermark)
-    if path.suffix == ".svg":
-        display(SVG(filename=str(path)))
-        return
-    picture = Picture.open(path).convert("RGB")
-    picture.thumbnail((EMBEDDED_WIDTH, 4 * EMBEDDED_WIDTH))
+    kind, content = ("svg+xml", path.read_bytes()) if path.suffix == ".svg" else ("jpeg", _as_jpeg(path))
+    data = base64.b64encode(content).decode()
+    display(HTML(f'<img src="data:image/{kind};base64,{data}" alt="{escape(alt)}">'))
+
+
+def _as_jpeg(path: Path) -> bytes:
+    image = Image.open(path).convert("RGB")
+    image.thumbnail((EMBEDDED_WIDTH, 4 * EMBEDDED_WIDTH))
     buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=60, optimize=True)
-    display(Image(data=buffer.getvalue(), format="jpeg", alt=alt))
+    image.save(buffer, "JPEG", quality=60, optimize=True)
+    return buffer.getvalue()
 
 
 def made_from(records: list[Record]) -> str:
-    """The sentence that says which data, profile, seeds and device stand behind a table or figure."""
+    """The sentence that names the data, profile, seeds and device of a table or figure."""
     if not records:
-        return "Not done: no trial of it is recorded."
+        return "Not run: no trial is recorded."
 
     def all_of(values) -> str:
         return ", ".join(sorted({str(value) for value in values}))
@@ -66,6 +75,7 @@ FOUND = {  # what became of a claim, in words
     verdicts.NOT_TESTED: "Not tested",
 }
 OURS = "Question of ours: "  # opens the statement of a claim that no paper makes
+MOST_FINDINGS = 3  # claims in the opening paragraph, which shares the first screen with the headline figure
 FEW_UNITS = 10  # with fewer, an interval says nothing about other people
 ON = {"paper": "the paper's own data", "public": "other real data", "synthetic": "rendered data"}
 
@@ -99,18 +109,25 @@ class Page:
     # --- what we found -------------------------------------------------------------------------------
 
     def findings(self, *ids: str) -> None:
-        """The opening paragraph: what became of the named claims on the most trusted data that could test them."""
-        primary = [j for judged in self._judged.values() for j in judged if j.claim.primary]
-        best = {j.claim.id: j for j in reversed(primary) if j.verdict != verdicts.NOT_TESTED}
-        counts = Counter(j.verdict for j in best.values())
-        all_primary = [claim for claim in self.study.registered_claims if claim.primary]
-        told = ", ".join(f"{counts[v]} {v}" for v in verdicts.VERDICTS if counts[v])
-        if best:
-            sentences = [self._sentence(id) for id in ids]
-            sentences.append(f"{len(best)} of {len(all_primary)} primary claims could be tested: {told}.")
+        """The opening paragraph: the verdicts on the named claims, each on the most trusted data that could test it.
+
+        At most three claims are described; if none of the named ones could be tested, the first primary one that could.
+        """
+        judged = [j for of_source in self._judged.values() for j in of_source]
+        best = {j.claim.id: j for j in reversed(judged) if j.verdict != verdicts.NOT_TESTED}
+        primary = [claim.id for claim in self.study.registered_claims if claim.primary]
+        tested = [id for id in primary if id in best]
+        if tested:
+            described = [id for id in ids if id in best] or tested[:1]
+            sentences = [in_words(self.study, best[id]) for id in described[:MOST_FINDINGS]]
+            counts = Counter(best[id].verdict for id in tested)
+            told = ", ".join(f"{counts[v]} {v}" for v in verdicts.VERDICTS if counts[v])
+            sentences.append(f"{len(tested)} of {len(primary)} primary claims could be tested: {told}.")
+            if len(tested) < len(primary):
+                sentences.append("For the others, rows were not run or do not pass the gates below.")
         else:
             sentences = [
-                f"None of the {len(all_primary)} primary claims can be tested yet: "
+                f"None of the {len(primary)} primary claims can be tested yet: "
                 "the rows that they compare were not run, or do not pass the gates below."
             ]
         display(HTML(f'<p class="findings">{" ".join(sentences)}</p>'))
@@ -132,15 +149,6 @@ class Page:
         """What became of the named claims and questions on each data source, a sentence each."""
         lines = [line for id in ids for line in self._lines(id)]
         display(HTML("<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"))
-
-    def _sentence(self, id: str) -> str:
-        """A claim on the most trusted data that could test it."""
-        found = [j for judged in self._judged.values() for j in judged if j.claim.id == id]
-        tested = [j for j in found if j.verdict != verdicts.NOT_TESTED]
-        if not found:
-            claim = next(c for c in self.study.registered_claims if c.id == id)
-            return f"{claim.statement} Not tested: nothing was run on the data that it needs."
-        return in_words(self.study, (tested or found)[0])
 
     def _lines(self, id: str) -> list[str]:
         claim = next(c for c in self.study.registered_claims if c.id == id)
@@ -171,7 +179,7 @@ class Page:
             self._fold(report.to_html(made, caption) + self._remake(p, place), ON[p.data], folded=number > 0)
 
     def _save(self, table: pd.DataFrame, p: StudyParameters, name: str) -> None:
-        """A table as CSV, if anything of ours stands in it."""
+        """Save a table as CSV if it has a number of ours."""
         if self._records(p, None if name == "claims" else name):
             path = self.store.root / "tables" / f"{self.study.ID}-{_file(name)}-{p.data}-{p.profile}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +203,7 @@ class Page:
                 told = f"{title} {made_from(self._records(p, place))}"
                 display(HTML(f"<p><em>{told}</em></p>{self._remake(p, place)}"))
                 return
-        display(HTML(f"<p><em>{title} Not done: no record of its rows.</em></p>"))
+        display(HTML(f"<p><em>{title} Not run: no record of its rows.</em></p>"))
 
     def drawing(self, figure: Figure, name: str, alt: str, suffix: str = ".png") -> None:
         """A figure that is drawn from modules or formulas: no records needed."""
@@ -229,7 +237,12 @@ class Page:
                     "How every row was trained; minutes include the shared stages that a row trained. "
                     + made_from(self._records(p)),
                 )
-                self._fold(html, ON[p.data], folded=number > 0)
+                self._fold(html + self._not_run(p), ON[p.data], folded=number > 0)
+
+    def _not_run(self, p: StudyParameters) -> str:
+        """The rows of a data source that have no record, as a paragraph."""
+        missing = [escape(name) for name in self.results.rows(p) if name not in self.results.by_row(p)]
+        return f"<p>Not run on {ON[p.data]} ({p.profile}): {'; '.join(missing)}.</p>" if missing else ""
 
     def tuning(self) -> None:
         """The learning rates that were tried, on validation items alone."""
@@ -263,6 +276,35 @@ class Page:
         if unequal:
             display(HTML(report.to_html(report.fidelity_table(unequal), "Those that are not.")))
         self._fold(report.to_html(report.fidelity_table(facts), "Exactly checkable numbers."), f"All {len(facts)}")
+
+    def report_card(self, *, easy: str, difficult: str) -> None:
+        """The summary that reproducibility challenges ask for, folded: two texts by hand, the rest from the records."""
+        records = {record.trial.key: record for p in self.sources for record in self._records(p)}
+        parts = {
+            "Scope of reproducibility": self._scope(),
+            "What was easy": easy,
+            "What was difficult": difficult,
+            "Compute": compute_in_words(list(records.values())),
+            "Communication with the authors": "None.",
+        }
+        lines = "".join(f"<dt>{head}</dt><dd>{text}</dd>" for head, text in parts.items())
+        self._fold(f'<dl class="report-card">{lines}</dl>', "report card")
+
+    def _scope(self) -> str:
+        """How many claims were tested and rows run, and on which data."""
+        claims = [claim for claim in self.study.registered_claims if claim.kind != "question"]
+        judged = [j for of_source in self._judged.values() for j in of_source]
+        tested = {j.claim.id for j in judged if j.verdict != verdicts.NOT_TESTED}
+        primary = [claim.id for claim in claims if claim.primary]
+        sentences = [
+            f"{len(claims)} claims are registered, {len(primary)} of them primary. {len(tested)} could be tested, "
+            f"{len(tested.intersection(primary))} of them primary."
+        ]
+        for p in self.sources:
+            run, rows = self.results.by_row(p), self.results.rows(p)
+            sentences.append(f"Rows run on {ON[p.data]} ({p.profile}): {len(run)} of {len(rows)}.")
+        sentences.append(f"Rows quoted from the paper and not trained: {len(self.study.quoted)}.")
+        return " ".join(sentences)
 
     # --- folded --------------------------------------------------------------------------------------
 
@@ -354,6 +396,24 @@ def effect_in_words(effect: Effect, unit: str) -> str:
     numbers = f"{effect.point:+.2f} {unit} (95 % interval {effect.low:+.2f} to {effect.high:+.2f}".replace("-", "−")
     these = ", for these alone" if effect.units < FEW_UNITS else ""
     return f"{numbers}; {effect.seeds} seeds, {effect.units} test units{these})"
+
+
+def compute_in_words(records: Sequence[Record]) -> str:
+    """ "1.5 core-hours on a CPU (6 trials); 0.3 trial-hours on an H200 (4 trials)."; on a CPU, one core per trial."""
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for record in records:
+        device = record.cost["device_name"], "core-hours" if record.cost["device"] == "cpu" else "trial-hours"
+        seconds.setdefault(device, []).append(record.cost["seconds"])
+    told = [
+        f"{_hours(sum(of))} {hours} on {escape(name)} ({len(of)} {'trial' if len(of) == 1 else 'trials'})"
+        for (name, hours), of in seconds.items()
+    ]
+    shared = " Several trials can share a GPU." if any(hours == "trial-hours" for _, hours in seconds) else ""
+    return f"{'; '.join(told)}.{shared}" if told else "No trial is recorded."
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f}" if seconds >= 360 else "less than 0.1"
 
 
 def claims_table(study: Study, judged: Sequence[Judged]) -> pd.DataFrame:

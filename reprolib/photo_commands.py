@@ -11,13 +11,13 @@ Images = Annotated[list[str], typer.Argument(help="Photos, videos, folders of th
 Out = Annotated[Path, typer.Option(help="The folder for NAME_mask.png, NAME_overlay.png and classes.json.")]
 Faces = Annotated[
     Literal["all", "largest"],
-    typer.Option("--face", help="all: every face down to a third of the largest; largest: that one alone."),
+    typer.Option("--face", help="all: every face down to a third of the largest; largest: only that one."),
 ]
 FacesJson = Annotated[
     bool, typer.Option("--json", help="Also write NAME_faces.json: boxes, landmarks, areas, confidences.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Label photos again whose masks are there.")]
-Workers = Annotated[int, typer.Option(min=1, help="Photos at a time.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Label photos again that have a mask already.")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of photos at the same time.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights of the paper's network from your own run.")]
 
@@ -35,7 +35,8 @@ def lips(
     workers: Workers = 1,
     device: Device = "cpu",
     network: Annotated[
-        Literal["features", "fuzzy"], typer.Option(help="fuzzy: yang2023's network, which also knows teeth and tongue.")
+        Literal["features", "fuzzy"],
+        typer.Option(help="fuzzy: yang2023's network, which also labels teeth and tongue."),
     ] = "features",
     checkpoint: Checkpoint = None,
 ) -> None:
@@ -67,7 +68,7 @@ def parse(
     workers: Workers = 1,
     device: Device = "cpu",
     network: Annotated[
-        Literal["features", "icnn"], typer.Option(help="icnn: yin2020's network, which knows brows to lips alone.")
+        Literal["features", "icnn"], typer.Option(help="icnn: yin2020's network, which labels only brows to lips.")
     ] = "features",
     checkpoint: Checkpoint = None,
 ) -> None:
@@ -98,7 +99,7 @@ def masks(
     workers: Workers = 1,
     device: Device = "cpu",
 ) -> None:
-    """Label facial skin, eyes, outer and inner mouth, complete where something covers them.
+    """Label facial skin, eyes, outer and inner mouth, also where something covers them.
 
     A video gives NAME_masks/00000.png, … and NAME_overlay.mp4.
     """
@@ -120,12 +121,14 @@ def masks(
 def mouths(
     videos: Annotated[list[str], typer.Argument(help="Videos of one speaker, folders of them, or patterns.")],
     out: Annotated[Path, typer.Option(help="The folder for NAME.npz, NAME.csv and NAME_preview.mp4.")],
-    size: Annotated[int, typer.Option(min=16, max=1024, help="Pixels of a side of the crop.")] = 112,
-    aligned: Annotated[bool, typer.Option(help="Turn the head upright, by one angle for the whole clip.")] = True,
-    fps: Annotated[float | None, typer.Option(min=1, max=240, help="Resample to so many frames per second.")] = None,
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the crop in pixels.")] = 112,
+    aligned: Annotated[bool, typer.Option(help="Rotate the head upright, by one angle for the whole clip.")] = True,
+    fps: Annotated[
+        float | None, typer.Option(min=1, max=240, help="Resample to this number of frames per second.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find the 68 landmarks of a speaker in every frame, and cut out the mouth as lip-reading networks take it."""
+    """Find the 68 landmarks of a speaker in every frame, and crop the mouth as input for lip-reading networks."""
     from reprolib import mouth_clips
 
     for path in mouth_clips.write_files(videos, out=out, size=size, aligned=aligned, fps=fps, overwrite=overwrite):
@@ -136,10 +139,10 @@ def mouths(
 def synth(
     kind: Annotated[Literal["faces", "mouths", "clips", "speech"], typer.Argument(help="What to render.")],
     out: Annotated[Path, typer.Option(help="The folder for images or videos, labels and manifest.csv.")],
-    count: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
-    size: Annotated[int, typer.Option(min=32, max=1024, help="Pixels of the shorter side.")] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other people.")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 10,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Shorter side in pixels.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed renders other people.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Number of processes; 0: one per core.")] = 0,
 ) -> None:
     """Render faces, mouths or videos of speakers with exact labels; the same files for the same seed."""
     from reprolib import synth as renderer
@@ -152,21 +155,23 @@ def synth(
 def train(
     images: Annotated[Path, typer.Argument(help="The folder with the images.")],
     masks: Annotated[Path, typer.Argument(help="The folder with NAME.png or NAME_mask.png, class numbers.")],
-    classes: Annotated[Path, typer.Option(help="The names of the classes by number: classes.json or a line each.")],
+    classes: Annotated[Path, typer.Option(help="The class names by number: classes.json, or one per line.")],
     out: Annotated[Path, typer.Option(help="The folder for network.pt, scores.json and split.json.")],
     network: Annotated[Literal["lips", "unet"], typer.Option(help="yang2023's network or a plain U-Net.")] = "lips",
     encoder: Annotated[str, typer.Option(help="mobilenet_v2, resnet18 or resnet34.")] = "mobilenet_v2",
     pretrained: Annotated[bool, typer.Option(help="Start from ImageNet.")] = True,
-    height: Annotated[int, typer.Option(help="Pixels to which images are scaled, a multiple of 32.")] = 64,
-    width: Annotated[int, typer.Option(help="The same.")] = 128,
-    group: Annotated[str, typer.Option(help="A pattern of names, such as '^[^_]+': one person's images.")] = "",
-    epochs: Annotated[int, typer.Option(min=1, help="At most; training stops when it no longer improves.")] = 60,
+    height: Annotated[int, typer.Option(help="Height of the scaled images in pixels, a multiple of 32.")] = 64,
+    width: Annotated[int, typer.Option(help="Width of the scaled images in pixels, a multiple of 32.")] = 128,
+    group: Annotated[str, typer.Option(help="Pattern that gives one person's images one name, such as '^[^_]+'.")] = "",
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Maximum number of epochs; training stops when it no longer improves.")
+    ] = 60,
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 16,
     lr: Annotated[float, typer.Option(help="The learning rate.")] = 1e-3,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split, the start and the order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the start and the order.")] = 0,
     device: Device = "cpu",
 ) -> None:
-    """Train a network on your own images and masks, and score it on a part that training did not see."""
+    """Train a network on your own images and masks, and score it on images that training did not use."""
     import json
 
     from reprolib import own_masks

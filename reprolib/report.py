@@ -131,7 +131,8 @@ def to_html(table: pd.DataFrame, caption: str) -> str:
     body = table.to_html(border=0, escape=True, classes="results", na_rep=ABSENT).replace(" ± ", "&nbsp;±&nbsp;")
     # The caption stands outside the frame that scrolls, or it would be as wide as the table.
     title = f"<figcaption><strong>{escape(caption)}</strong></figcaption>"
-    return f'<figure class="results">{title}\n<div style="overflow-x: auto">\n{body}\n</div></figure>'
+    frame = f'<div class="frame" tabindex="0" role="region" aria-label="{escape(caption.partition(". ")[0])}">'
+    return f'<figure class="results">{title}\n{frame}\n{body}\n</div></figure>'
 
 
 def fidelity_table(facts: Sequence[Fact]) -> pd.DataFrame:

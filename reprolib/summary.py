@@ -140,8 +140,8 @@ def verdict_matrix(claims: Claims) -> str:
     return (
         f'<figure class="matrix"><div class="frame" tabindex="0" role="region" aria-label="Matrix of verdicts">'
         f"<table><caption>{caption}</caption><thead>{head}</thead>{body}</table></div>"
-        f"<figcaption>{legend()}</figcaption>"
-        f"<details><summary>Which claim is which?</summary>{lists}</details></figure>"
+        f"<figcaption>{legend()}</figcaption></figure>"
+        f"<details><summary>Which claim is which?</summary>{lists}</details>"
     )
 
 
@@ -243,13 +243,26 @@ def interactive(table: pd.DataFrame, caption: str, *, id: str, choose: Sequence[
     )  # fmt: skip
 
 
+DARK = """<script>
+(() => {  // DataTables is dark where the root has the class "dark", the theme where it has data-theme="dark"
+  const root = document.documentElement;
+  const follow = () => {
+    const dark = root.dataset.theme === "dark";
+    if (dark !== root.classList.contains("dark")) root.classList.toggle("dark", dark);
+  };
+  new MutationObserver(follow).observe(root, {attributeFilter: ["data-theme", "class"]});
+  follow();
+})();
+</script>"""
+
+
 def scripts() -> str:
     """The script and style sheet of `interactive` tables, whole, so that no network is needed; as HTML."""
     from itables import options
     from itables.javascript import generate_init_offline_itables_html
 
     html = generate_init_offline_itables_html(options.dt_bundle)
-    return html[: html.rindex("</script>") + len("</script>")]  # without a note for who has scripts off
+    return html[: html.rindex("</script>") + len("</script>")] + DARK  # without a note for who has scripts off
 
 
 # --- what is done ------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +57,18 @@ def test_findings_come_from_the_most_trusted_data_that_could_test_a_claim(core, 
     ]
 
 
+def test_findings_describe_a_tested_claim_where_none_of_the_named_ones_is(tmp_path, monkeypatch, html):
+    untested = {"id": "holes", "statement": "Holes close.", "a": EXTRA}
+    study, store = fake.make(tmp_path, monkeypatch, {}, untested), RunStore(tmp_path / "results")
+    run_all(study, store)
+    opened(study, store).findings("holes")
+    assert html[0].startswith('<p class="findings">Ours is better. We find the same on rendered data: ')
+    assert html[0].endswith(
+        "1 of 2 primary claims could be tested: 1 reproduced. "
+        "For the others, rows were not run or do not pass the gates below.</p>"
+    )
+
+
 def test_findings_of_nothing_say_so(core, html):
     opened(*core).findings("larger")
     assert html == [
@@ -110,7 +123,7 @@ def test_a_figure_is_shown_of_the_most_trusted_data_that_have_it(core, monkeypat
     made.figure("figure 2", "figure 2", "Figure 2.")
     assert shown == [("public", "figure-1-public-cpu.png")]
     assert "Figure 1. Data: public; profile: cpu" in html[0]
-    assert html[1] == "<p><em>Figure 2. Not done: no record of its rows.</em></p>"
+    assert html[1] == "<p><em>Figure 2. Not run: no record of its rows.</em></p>"
 
 
 def test_answers_of_claims_and_questions_are_one_sentence_per_data_source(tmp_path, monkeypatch, html):
@@ -154,6 +167,37 @@ def test_gates_show_validation_scores_best_epochs_and_convergence(core, html):
         [OURS, "5", "80.0", "50.0", "3–3 of 10", "yes", "1.0"],
         [EXTRA, "5", "71.5", "50.0", "3–3 of 10", "no", "1.0"],
     ]
+
+
+def test_rows_that_were_not_run_are_named_below_the_gates(core, html):
+    study, store = core
+    save(store, study, BASE)
+    opened(study, store).gates()
+    assert f"Not run on rendered data (cpu): {NOTHING}; " in html[0]
+
+
+def test_the_report_card_has_two_texts_and_what_the_records_say(core, html):
+    study, store = core
+    opened(study, store).report_card(easy="The loss.", difficult="The data.")
+    assert "No trial is recorded." in html.pop()
+    save(store, study, BASE)
+    save(store, study, OURS)
+    opened(study, store).report_card(easy="The loss.", difficult="The data.")
+    [card] = html
+    assert card.startswith("<details><summary>Report card</summary>")
+    assert "<dt>What was easy</dt><dd>The loss.</dd><dt>What was difficult</dt><dd>The data.</dd>" in card
+    assert "Rows run on rendered data (cpu): 2 of 5. Rows quoted from the paper and not trained: 1." in card
+    assert "<dd>0.2 core-hours on a CPU (10 trials).</dd>" in card
+    assert "<dt>Communication with the authors</dt><dd>None.</dd>" in card
+
+
+def test_a_figure_carries_its_description(tmp_path, html):
+    for suffix, kind in ((".svg", "svg+xml"), (".png", "jpeg")):
+        figure, _ = plt.subplots()
+        page.show_figure(figure, path=tmp_path / f"a{suffix}", watermark=False, alt='A "figure".')
+        image = html.pop()
+        assert image.startswith(f'<img src="data:image/{kind};base64,')
+        assert image.endswith('" alt="A &quot;figure&quot;.">')
 
 
 def test_the_rates_that_were_tried_are_shown(core, html):
@@ -226,5 +270,5 @@ def test_everything_that_a_notebook_asks_for_is_known_to_its_study(name, tmp_pat
 def test_a_table_without_a_record_is_to_be_made_on_the_most_trusted_data(core, html):
     shown = opened(*core)
     shown.table("table 2")
-    assert "Not done" in html[-1] and "--data paper" in html[-1]
+    assert "Not run" in html[-1] and "--data paper" in html[-1]
     assert not (shown.store.root / "tables").exists()  # the paper's numbers alone are in published.csv
