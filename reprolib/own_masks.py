@@ -29,6 +29,7 @@ from reprolib.datasets.people import split_people
 from reprolib.datasets.pictures import IGNORED, read_labels, read_picture, resize_labels, resize_picture, same_size
 from reprolib.errors import UserError
 from reprolib.losses.lip_loss import ce_dice_loss, lip_loss
+from reprolib.machine import resolve_device
 from reprolib.models import pretrained as imagenet
 from reprolib.models.encoders import load_imagenet
 from reprolib.models.lip_inference import OneOutput
@@ -85,8 +86,7 @@ def fit(
     names, out = read_classes(Path(classes)), Path(out)
     if any(side < STRIDE or side % STRIDE for side in size):
         raise UserError(f"the size should be multiples of {STRIDE}, but is {size[0]}×{size[1]}: choose another")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("the device cuda needs a GPU that torch can use, but there is none: use cpu")
+    device = resolve_device(device)
     pairs = read_pairs(Path(images), Path(masks), classes=names, size=size)
     parts = split(pairs.names, group=group, seed=seed)
     make_folder(out)

@@ -26,6 +26,7 @@ from reprolib.datasets import folders
 from reprolib.datasets.clip_augmentation import mirrored_and_shifted, normalised
 from reprolib.datasets.kept import content, kept
 from reprolib.errors import UserError
+from reprolib.machine import resolve_device
 from reprolib.models.c3d_resnet18 import C3DResNet18
 from reprolib.models.lip_words import TwoStream
 from reprolib.models.ms_tcn import MSTCN
@@ -87,8 +88,7 @@ def fit(
     for a folder that cannot be used, or if more than a few clips show no speaker.
     """
     out = Path(out)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("the device cuda needs a GPU that torch can use, but there is none: use cpu")
+    device = resolve_device(device)
     listed = read_folder(Path(clips))
     words = tuple(listed)
     make_folder(out)
