@@ -1,4 +1,4 @@
-"""From a folder of images and masks to a network: rendered mouths, one person per group."""
+"""From a folder of images and masks to a network: drawn lips, one person per group."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reprolib import own_masks, synth
+from reprolib import own_masks
 from reprolib.cli import main
 from reprolib.datasets.pictures import read_labels, read_picture
 from reprolib.errors import UserError
@@ -30,20 +30,26 @@ def pairs(folder):
     return own_masks.read_pairs(folder, folder / "masks", classes=("other", "lip"), size=SIZE)
 
 
+def draw_lips(folder, count):
+    """Red ellipses anywhere on a grey ground, so that no pixel is a lip in most images, and their masks."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :128]
+    for i in range(count):
+        lip = ((x - rng.uniform(30, 98)) / rng.uniform(14, 26)) ** 2 + ((y - rng.uniform(16, 48)) / 9) ** 2 < 1
+        image = np.where(lip[..., None], (190, 60, 70), (150, 140, 130)) + rng.normal(0, 12, (64, 128, 3))
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f"mouth-0-{i:06d}.png")
+        Image.fromarray(lip.astype(np.uint8)).save(folder / f"mouth-0-{i:06d}_mask.png")
+
+
 @pytest.mark.slow
-def test_a_network_learns_rendered_mouths_from_a_folder_and_labels_another(tmp_path, capsys):
+def test_a_network_learns_drawn_lips_from_a_folder_and_labels_another(tmp_path, capsys):
     mouths = tmp_path / "mouths"
-    list(synth.write("mouths", count=48, size=64, seed=0, out=mouths, workers=1))
-    # what `synth` calls skin, brows, … is one class here
-    parts = json.loads((mouths / "classes.json").read_text())
-    kept = ("upper_lip", "lower_lip")
-    for path in mouths.glob("*_mask.png"):
-        mask = np.isin(read_labels(path), [parts.index(name) for name in kept])
-        Image.fromarray(mask.astype(np.uint8)).save(path)
+    draw_lips(mouths, 48)
     (tmp_path / "classes.txt").write_text("other\nlip\n")
     arguments = f"train {mouths} {mouths} --classes {tmp_path / 'classes.txt'} --out {tmp_path / 'run'}"
     arguments += (
-        " --encoder mobilenet_v2/4 --no-pretrained --height 32 --width 64 --epochs 40 --batch-size 4 --lr 0.003"
+        " --encoder mobilenet_v2/4 --no-pretrained --height 32 --width 64 --epochs 20 --batch-size 4 --lr 0.003"
     )
 
     with pytest.raises(SystemExit) as stopped:
@@ -52,7 +58,7 @@ def test_a_network_learns_rendered_mouths_from_a_folder_and_labels_another(tmp_p
     assert not stopped.value.code
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert json.loads(capsys.readouterr().out) == scores
-    assert scores["iou"]["lip"] > scores["iou of the most frequent class"]["lip"] + 0.1
+    assert scores["iou"]["lip"] > scores["iou of the most frequent class"]["lip"] + 0.3
     members = json.loads((tmp_path / "run" / "split.json").read_text())
     assert {part: len(names) for part, names in members.items()} == scores["images"]
     assert sorted(name for names in members.values() for name in names) == [f"mouth-0-{i:06d}" for i in range(48)]
