@@ -3,7 +3,7 @@
     python benchmarks/own_words.py --data-root DATA --out FOLDER
 
 Cuts the first word of each clip (bin, lay, place, set) with what is said around it, as LRW's clips are: 29 frames. The
-parts are those of sheng2021 (no pair of letter and digit is in two). Prints the command and its scores as Markdown.
+parts are those of sheng2021 (no pair of letter and digit is in two). Prints the scores as Markdown.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from reprolib.training import Fitted, Stopped
 from reprolib.trial import Context
 
 Left = TypeVar("Left", Fitted, dict)
-UNREADABLE = Exception  # torch and pickle have many for damaged files, and the answer to each is the same
 
 
 def fitted_once(
@@ -56,7 +55,7 @@ def _read_into(model: nn.Module, path: Path) -> Fitted | dict | None:
             saved = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(saved["weights"])
         return saved["fitted"]
-    except UNREADABLE as error:
+    except Exception as error:  # torch has many for damaged files, and the answer to each is the same
         aside = path.replace(path.with_name(path.name + ".corrupt"))
         message = f"The checkpoint {path} cannot be read ({_reason(error)}); it was set aside as {aside.name}."
         warnings.warn(message, RuntimeWarning, stacklevel=4)
@@ -83,7 +82,7 @@ def load_network(path: Path, build: Callable[..., nn.Module], *, study: str, wha
         kept = torch.load(path, map_location="cpu", weights_only=True)
         network = build(**kept.pop("model"))
         network.load_state_dict(kept.pop("state"))
-    except UNREADABLE as error:
+    except Exception as error:  # torch has many for damaged files, and the answer to each is the same
         raise UserError(
             f"{path} should be a checkpoint of the {what}, but cannot be used as one ({_reason(error)}): "
             f"train {study} again or give another file"

@@ -19,7 +19,8 @@ SEEN = 80  # pixels: the smallest face that dlib finds
 SIDE = 640  # pixels: the longer side of the first, smallest copy of a photo
 TURNED_SIDE = 1280  # pixels: the longer side up to which copies are turned, too
 LARGEST_COPY = 50_000_000  # pixels: no copy is enlarged beyond
-TURNS = (-30, 30), (90, -90, 180)  # degrees: tilted heads, and photos that nobody turned upright
+TILTS = (-30, 30)  # degrees
+QUARTERS = (90, -90, 180)  # degrees: of photos that nobody turned upright
 RATIO = 3  # faces down to a third of the largest are looked for
 WEAK = -0.3  # dlib's score from which a face is kept in case that there is no better; 0 is dlib's own threshold
 PREDICTED_WIDTH = 200  # pixels: the width at which dlib places landmarks
@@ -98,8 +99,8 @@ def _scaled(photo: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _search_turned(photo: np.ndarray, clear: list[FoundFace], unclear: list[FoundFace]) -> None:
-    """Look for faces in small copies of the photo, tilted to both sides; then on their sides and upside down."""
-    for angles in TURNS:
+    """Look for faces in small copies of the photo, tilted to both sides; then clear ones on a side or upside down."""
+    for angles, weak in ((TILTS, unclear), (QUARTERS, [])):
         for scale in _scales(photo):
             if max(photo.shape[:2]) * scale > TURNED_SIDE or clear:
                 break
@@ -107,7 +108,7 @@ def _search_turned(photo: np.ndarray, clear: list[FoundFace], unclear: list[Foun
             for angle in angles:
                 turned, turn = _turned(copy, angle)
                 to_turned = turn @ np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
-                _search(turned, to_turned, photo, clear, unclear)
+                _search(turned, to_turned, photo, clear, weak)
 
 
 def _turned(photo: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:

@@ -33,9 +33,8 @@ def _visit_inline(translator: HTMLTranslator, node: nodes.math) -> None:
 
 def _visit_block(translator: HTMLTranslator, node: nodes.math_block) -> None:
     number = f'<span class="eqno">({node["number"]})</span>' if node.get("number") else ""
-    translator.body.append(
-        translator.starttag(node, "div", CLASS="formula", tabindex="0")
-    )  # so that the keyboard scrolls it
+    # tabindex: so that the keyboard scrolls it
+    translator.body.append(translator.starttag(node, "div", CLASS="formula", tabindex="0"))
     translator.body.append(f"{number}{_converted(node, block=True)}</div>\n")
     raise nodes.SkipNode
 

@@ -113,8 +113,7 @@ class Page:
 
         At most three claims are described; if none of the named ones could be tested, the first primary one that could.
         """
-        judged = [j for of_source in self._judged.values() for j in of_source]
-        best = {j.claim.id: j for j in reversed(judged) if j.verdict != verdicts.NOT_TESTED}
+        best = self._tested()
         primary = [claim.id for claim in self.study.registered_claims if claim.primary]
         tested = [id for id in primary if id in best]
         if tested:
@@ -149,6 +148,11 @@ class Page:
         """What became of the named claims and questions on each data source, a sentence each."""
         lines = [line for id in ids for line in self._lines(id)]
         display(HTML("<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"))
+
+    def _tested(self) -> dict[str, Judged]:
+        """Claim → what became of it on the most trusted data that could test it."""
+        judged = [j for of_source in self._judged.values() for j in of_source]
+        return {j.claim.id: j for j in reversed(judged) if j.verdict != verdicts.NOT_TESTED}
 
     def _lines(self, id: str) -> list[str]:
         claim = next(c for c in self.study.registered_claims if c.id == id)
@@ -293,8 +297,7 @@ class Page:
     def _scope(self) -> str:
         """How many claims were tested and rows run, and on which data."""
         claims = [claim for claim in self.study.registered_claims if claim.kind != "question"]
-        judged = [j for of_source in self._judged.values() for j in of_source]
-        tested = {j.claim.id for j in judged if j.verdict != verdicts.NOT_TESTED}
+        tested = set(self._tested())
         primary = [claim.id for claim in claims if claim.primary]
         sentences = [
             f"{len(claims)} claims are registered, {len(primary)} of them primary. {len(tested)} could be tested, "

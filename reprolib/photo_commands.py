@@ -19,6 +19,8 @@ FacesJson = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Label photos again that have a mask already.")]
 Workers = Annotated[int, typer.Option(min=1, help="Number of photos at the same time.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Maximum number; training stops when it no longer improves.")]
+LearningRate = Annotated[float, typer.Option(help="The learning rate.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights of the paper's network from your own run.")]
 
 
@@ -163,11 +165,9 @@ def train(
     height: Annotated[int, typer.Option(help="Height of the scaled images in pixels, a multiple of 32.")] = 64,
     width: Annotated[int, typer.Option(help="Width of the scaled images in pixels, a multiple of 32.")] = 128,
     group: Annotated[str, typer.Option(help="Pattern that gives one person's images one name, such as '^[^_]+'.")] = "",
-    epochs: Annotated[
-        int, typer.Option(min=1, help="Maximum number of epochs; training stops when it no longer improves.")
-    ] = 60,
+    epochs: Epochs = 60,
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 16,
-    lr: Annotated[float, typer.Option(help="The learning rate.")] = 1e-3,
+    lr: LearningRate = 1e-3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the start and the order.")] = 0,
     device: Device = "cpu",
 ) -> None:
@@ -186,16 +186,16 @@ def train(
 def train_words(
     clips: Annotated[Path, typer.Argument(help="The folder with WORD/{train,val,test}/CLIP.mp4.")],
     out: Annotated[Path, typer.Option(help="The folder for network.pt and scores.json.")],
-    size: Annotated[int, typer.Option(min=32, max=256, help="Pixels of a side of the mouth's crop.")] = 56,
+    size: Annotated[int, typer.Option(min=32, max=256, help="Side of the mouth's crop in pixels.")] = 56,
     frames: Annotated[int, typer.Option(min=5, max=250, help="Frames from the middle of each clip, 25 a second.")] = 29,
     width: Annotated[int, typer.Option(min=4, help="Channels of the first convolution; the paper's 64.")] = 16,
-    epochs: Annotated[int, typer.Option(min=1, help="At most; training stops when it no longer improves.")] = 60,
+    epochs: Epochs = 60,
     batch_size: Annotated[int, typer.Option(min=2, help="Clips per step.")] = 16,
-    lr: Annotated[float, typer.Option(help="The learning rate.")] = 1e-3,
-    seed: Annotated[int, typer.Option(min=0, help="Of the start and the order.")] = 0,
+    lr: LearningRate = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the start and the order.")] = 0,
     device: Device = "cpu",
 ) -> None:
-    """Train a lip reader on your own clips of words, and score it on those that training did not see."""
+    """Train a lip reader on your own clips of words, and score it on clips that training did not use."""
     import json
 
     from reprolib import own_words

@@ -140,16 +140,12 @@ def _label_file(path: Path, tool: str, options: Options, network: PaperNetwork |
 def write(photo: np.ndarray, found: Labelled, stem: Path, *, as_json: bool = False) -> list[Path]:
     """Write STEM_mask.png, STEM_overlay.png and perhaps STEM_faces.json; returns their paths."""
     colours = palette(found.classes)
-    mask = Image.fromarray(found.labels)
-    mask.putpalette(colours.ravel().tolist())
     overlay = Image.fromarray(blended(photo, found.labels, colours))
     written = []
     if as_json:
         written.append(write_bytes(Path(f"{stem}_faces.json"), json.dumps(described(found), indent=1).encode()))
-    for image, kind, level in ((overlay, "overlay", 1), (mask, "mask", 6)):
-        file = io.BytesIO()
-        image.save(file, "PNG", compress_level=level)
-        written.append(write_bytes(Path(f"{stem}_{kind}.png"), file.getvalue()))
+    written.append(write_png(Path(f"{stem}_overlay.png"), overlay, level=1))
+    written.append(write_png(Path(f"{stem}_mask.png"), with_palette(found.labels, colours), level=6))
     return written
 
 
@@ -187,6 +183,20 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} should be a folder to write to, but cannot be ({error.strerror})") from error
+
+
+def with_palette(labels: np.ndarray, colours: np.ndarray) -> Image.Image:
+    """Labels uint8 (H, W) as an image that is shown in `colours`, uint8 (classes, 3)."""
+    mask = Image.fromarray(labels)
+    mask.putpalette(colours.ravel().tolist())
+    return mask
+
+
+def write_png(path: Path, image: Image.Image, *, level: int) -> Path:
+    """Write an image whole or not at all, compressed at `level` from 1 (fast) to 9; UserError if that cannot be."""
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=level)
+    return write_bytes(path, file.getvalue())
 
 
 def write_bytes(path: Path, content: bytes) -> Path:

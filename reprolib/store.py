@@ -167,7 +167,7 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; StoreError, and nothing left, where the disk refuses."""
     try:
-        write_whole(path, content)
+        write_whole(path, content, durable=True)
     except OSError as error:
         raise StoreError(
             f"Results could not be written to {path.parent} ({error.strerror}); "

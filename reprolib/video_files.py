@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from reprolib import photos
 from reprolib.datasets import videos
 from reprolib.errors import UserError
 from reprolib.face_finding import Tracker
-from reprolib.photo_files import Options, blended, make_folder, palette, write_bytes
+from reprolib.photo_files import Options, blended, make_folder, palette, with_palette, write_png
 from reprolib.photos import PaperNetwork
 from reprolib.video_writer import VideoWriter
 
@@ -42,11 +40,7 @@ def label_video(path: Path, tool: str, options: Options, *, network: PaperNetwor
                     tracker.drop(face)
             seen += bool(found.faces)
             colours = palette(found.classes) if colours is None else colours
-            mask = Image.fromarray(found.labels)
-            mask.putpalette(colours.ravel().tolist())
-            file = io.BytesIO()
-            mask.save(file, "PNG", compress_level=1)
-            write_bytes(masks / f"{t:05d}.png", file.getvalue())
+            write_png(masks / f"{t:05d}.png", with_palette(found.labels, colours), level=1)
             writer.write(blended(frame, found.labels, colours))
         if not seen:
             raise UserError(f"{path} shows no face in any of its frames: give a video of a face, upright and in view")

@@ -3,12 +3,11 @@
 `REPROLIB_FUZZ=2000 pytest tests/test_damaged_results.py` tries so many files each.
 """
 
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import damaged, many, reads_or_says
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -18,9 +17,6 @@ from reprolib.checkpoints import fitted_once, load_network, save_network
 from reprolib.errors import UserError
 from reprolib.store import RunStore
 from reprolib.trial import Context, Outcome, Trial
-
-sys.path.insert(0, str(Path(__file__).parent / "datasets"))
-from test_damaged_files import damaged, many, reads_or_says
 
 TRIAL = Trial("fake", "row", {"data": "synthetic", "profile": "smoke"}, 0)
 

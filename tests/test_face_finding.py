@@ -72,6 +72,16 @@ def test_no_copy_of_a_large_photo_is_enlarged(detector):
     assert max(height * width for height, width in detector.seen) == 4000 * 6000
 
 
+@pytest.mark.parametrize(("score", "found"), [(0.1, True), (-0.1, False)])
+def test_on_its_side_only_a_clear_face_counts(detector, monkeypatch, score, found):
+    def only_upright_when_turned(image, upsample, threshold):
+        boxes = [dlib.rectangle(10, 10, 99, 99)] if image.shape[0] > image.shape[1] else []
+        return boxes, [score] * len(boxes), [0] * len(boxes)
+
+    monkeypatch.setattr(detector, "run", only_upright_when_turned)
+    assert bool(find_faces(photo_with(height=300, width=900))) == found
+
+
 @pytest.fixture(scope="module")
 def astronaut():
     return pytest.importorskip("skimage.data").astronaut()

@@ -48,8 +48,8 @@ def fit(model: nn.Linear) -> dict:
     return {"loss": [1.0, float(model.weight.detach().mean())]}
 
 
-def run_all(folder, *, trials=tuple(TRIALS)) -> None:
-    run(trials, learn, RunStore(folder), Context(results=folder), workers=1, progress=False)
+def run_all(folder) -> None:
+    run(TRIALS, learn, RunStore(folder), Context(results=folder), workers=1, progress=False)
 
 
 def in_a_child(folder) -> int:

@@ -142,9 +142,8 @@ RATE_OF = {
 
 
 def tuned_rates(parameters: StudyParameters) -> Callable[[str, Training], Training]:
-    """What gives the training of a row its tuned learning rate; rendered clips take over those of real ones."""
-    data = "public" if parameters.data == "synthetic" else parameters.data
-    rates = tries.rates(Path(__file__).with_name("tuning.csv"), data=data, profile=parameters.profile)
+    """What gives the training of a row its tuned learning rate."""
+    rates = tries.rates(Path(__file__).with_name("tuning.csv"), data=parameters.data, profile=parameters.profile)
 
     def rated(name: str, training: Training) -> Training:
         base = name.removesuffix(ITALIAN).removesuffix(OF_LRS2)

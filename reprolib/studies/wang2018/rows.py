@@ -335,7 +335,6 @@ def _stills(parameters: StudyParameters, common: Config, learning: dict[str, Any
 
 
 def _tuned_rates(parameters: StudyParameters) -> Rate:
-    """What gives a training the tuned learning rate of a row; rendered clips take over those of real ones."""
-    data = "public" if parameters.data == "synthetic" else parameters.data
-    rates = tries.rates(Path(__file__).with_name("tuning.csv"), data=data, profile=parameters.profile)
+    """What gives a training the tuned learning rate of a row."""
+    rates = tries.rates(Path(__file__).with_name("tuning.csv"), data=parameters.data, profile=parameters.profile)
     return lambda training, tuned_as: replace(training, lr=rates.get(tuned_as, training.lr))
