@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ import torch
 from filelock import FileLock
 from torch import nn
 
+from reprolib import together
 from reprolib.errors import UserError
 from reprolib.store import checkpoint_path, write_atomically
 from reprolib.training import Fitted, Stopped
@@ -28,7 +30,7 @@ def fitted_once(
     The model is in evaluation mode. `spec` is JSON-able and holds everything that the stage depends on, "seed" among
     it, from which all random numbers of `build` and `fit` follow. `fit` returns `Fitted`, or a dict of curves.
     A lost checkpoint costs time and changes nothing; one that cannot be read is set aside with a warning. StoreError
-    where the checkpoint cannot be written.
+    where the checkpoint cannot be written. Of several processes that train together the first reads and writes.
     """
     path = checkpoint_path(context.results, study, spec)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,14 +39,18 @@ def fitted_once(
         torch.manual_seed(spec["seed"])
         return build()
 
-    with FileLock(path.with_suffix(".lock")):
+    first = together.first()
+    with FileLock(path.with_suffix(".lock")) if first else nullcontext():
         model = seeded()
-        if path.exists():
-            if (fitted := _read_into(model, path)) is not None:
-                return model.to(context.device).eval(), fitted
-            model = seeded()
+        known = together.agreed(_read_into(model, path) if first and path.exists() else None)
+        if known is not None:
+            if not first:
+                _read_into(model, path)
+            return model.to(context.device).eval(), known
+        model = seeded()
         fitted = fit(model)
-        _save({"weights": model.state_dict(), "fitted": fitted}, path)
+        if first:
+            _save({"weights": model.state_dict(), "fitted": fitted}, path)
     return model.eval(), fitted
 
 

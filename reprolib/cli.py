@@ -88,12 +88,13 @@ def run(
     tables: Tables = "",
     rows: Rows = "",
     gpus: Annotated[int, typer.Option(min=0, help="Number of GPUs to spread the trials over (extra `cluster`).")] = 0,
+    devices: Annotated[int, typer.Option(min=1, help="Number of devices that train each network together.")] = 1,
 ) -> None:
     """Run the missing trials and print the study's tables, with published numbers beside ours.
 
     STUDY [-p NAME VALUE]… sets a parameter of the study, such as `sheng2021 -p seeds 3`.
     """
-    from reprolib import cluster  # torch loads slowly, and listing what is done or missing needs none
+    from reprolib import cluster, together  # torch loads slowly, and listing what is done or missing needs none
     from reprolib.machine import resolve_workers
     from reprolib.runner import run as run_trials
 
@@ -104,7 +105,12 @@ def run(
         if parameters.device == "cpu":
             raise UserError(f"--gpus {gpus} needs device 'cuda', but 'cpu' was given; leave one of the two out.")
         parameters = parameters.model_copy(update={"device": "cuda"})
-    store, place = studies.store_of(parameters), studies.context_of(parameters)
+    if devices > 1 and (gpus or parameters.workers > 1):
+        raise UserError(
+            f"--devices {devices} trains one network after the other on all devices, so that neither --gpus nor "
+            "--workers can be given with it; leave one of them out."
+        )
+    store, place = studies.store_of(parameters), dataclasses.replace(studies.context_of(parameters), devices=devices)
     trials = studies.needed(module, parameters, _names(rows, ";"))
     reused = sum(store.get(trial) is not None for trial in trials)
     if gpus:
@@ -115,6 +121,8 @@ def run(
         spread = nullcontext()
     with spread as executor:
         records = run_trials(trials, module.execute, store, place, workers=parameters.workers, executor=executor)
+    if not together.leave():
+        return
     failed = [record for record in records if record.failure]
     new = len(trials) - reused - len(failed)
     print(f"{len(trials)} trials: {reused} reused, {new} run, {len(failed)} failed.")

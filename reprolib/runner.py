@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import os
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -22,6 +23,7 @@ import torch
 from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
+from reprolib import together
 from reprolib.errors import UserError
 from reprolib.machine import (
     environment,
@@ -33,6 +35,7 @@ from reprolib.machine import (
     thread_limits,
 )
 from reprolib.store import RunStore
+from reprolib.training import fabric_of
 from reprolib.trial import Context, Outcome, Record, StoreError, Trial
 
 
@@ -52,15 +55,23 @@ def run(
     tries it again.  `workers` processes share the device (0 = one per core, or four on a GPU).  Any other
     `concurrent.futures.Executor` may carry the trials instead: `reprolib.cluster` makes one for several GPUs,
     `workers` on each.
+    With `context.devices` > 1 these train each network together, one trial after the other: the running command is
+    started once more for each further device, runs the same trials, and leaves no file and no word of its own.
     UserError before training where the device, the data root or a writable results folder is missing.
     """
     trials = list(trials)
+    if context.devices > 1:
+        context = dataclasses.replace(context, device=resolve_device(context.device))
+        fabric_of(context)
+        if not together.first():
+            scratch = tempfile.TemporaryDirectory()  # deleted with its name, at the end of this function
+            store, progress = RunStore(Path(scratch.name)), False
     done = {trial.key: record for trial in trials if (record := store.get(trial))}
-    missing = list({trial.key: trial for trial in trials if trial.key not in done}.values())
+    missing = together.agreed(list({trial.key: trial for trial in trials if trial.key not in done}.values()))
     if missing:
         if executor is None:  # elsewhere the device is that of the worker
             context = dataclasses.replace(context, device=resolve_device(context.device))
-        workers = min(resolve_workers(workers, context.device), len(missing))
+        workers = 1 if context.devices > 1 else min(resolve_workers(workers, context.device), len(missing))
         _check_data_root(missing, context.data_root)
         for study in sorted({trial.study for trial in missing}):
             store.check_writable(study)
@@ -123,7 +134,7 @@ class _Job:
     def __call__(self, trial: Trial) -> Record:
         """Run a trial and write its record, from whichever process this is; one that another run has is awaited."""
         with self.store.claimed(trial):
-            return self.store.get(trial) or self._executed(trial)
+            return together.agreed(self.store.get(trial)) or self._executed(trial)
 
     def _executed(self, trial: Trial) -> Record:
         set_seeds(trial.seed, self.context.device)
@@ -155,12 +166,15 @@ class _Job:
             name, peak = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 2**20
         else:
             name, peak = processor(), peak_memory()
+        if self.context.devices > 1:
+            name = f"{self.context.devices} × {name}"
         return {
             "seconds": round(seconds, 3),
             "device": self.context.device,
             "device_name": name,
             "peak_memory_mb": round(peak, 1),
             "workers": self.workers,
+            **({"devices": self.context.devices} if self.context.devices > 1 else {}),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 

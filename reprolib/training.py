@@ -16,6 +16,7 @@ from torch.optim import Optimizer, lr_scheduler
 
 from reprolib import verdicts
 from reprolib.errors import UserError
+from reprolib.trial import Context
 
 Batch = Mapping[str, Tensor]
 
@@ -168,6 +169,11 @@ def make_fabric(device: str, devices: int = 1) -> lightning.Fabric:
     fabric = lightning.Fabric(accelerator=device, devices=devices, strategy="ddp", precision=precision)
     fabric.launch()
     return fabric
+
+
+def fabric_of(context: Context) -> lightning.Fabric:
+    """Fabric on the devices where a trial runs."""
+    return make_fabric(context.device, context.devices)
 
 
 def train(

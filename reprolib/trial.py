@@ -49,6 +49,7 @@ class Context:
     device: str = "cpu"  # "cpu", "cuda", or "auto" before `run` has resolved it
     data_root: Path | None = None
     results: Path = RESULTS
+    devices: int = 1  # that train each network together
 
 
 @dataclass

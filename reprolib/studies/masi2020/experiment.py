@@ -32,7 +32,7 @@ from reprolib.studies.masi2020.config import ALPHA, BETA, Config, Loss, Training
 from reprolib.studies.masi2020.rows import WATCHED_EPOCHS
 from reprolib.studies.masi2020.scores import FACE, OCCLUSION, occlusion_metrics, parts_metrics, superpixel_percentage
 from reprolib.studies.masi2020.work import CURVE_FACES, HELD_OUT, stage_spec
-from reprolib.training import Batch, Fitted, Schedule, images_per_second, make_fabric, predict, train
+from reprolib.training import Batch, Fitted, Schedule, fabric_of, images_per_second, predict, train
 from reprolib.trial import Context, Outcome
 
 IGNORED = 255
@@ -248,7 +248,7 @@ def _fit(
     else:
         schedule = Schedule.flat(*sizes, patience=training.patience)
     return train(
-        network, _tensors(faces, blobs), loss, schedule=schedule, fabric=make_fabric(context.device),
+        network, _tensors(faces, blobs), loss, schedule=schedule, fabric=fabric_of(context),
         seed=seed, prepare=prepared(network), **more,
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ from reprolib.studies.sheng2021.networks import Scaled, build_speller, channels_
 from reprolib.studies.sheng2021.scores import letter_and_digit, rate, sentence_metrics
 from reprolib.studies.sheng2021.words import fitted_words, independent, seen, statistics_of
 from reprolib.text_metrics import character_edits, word_edits
-from reprolib.training import Batch, Fitted, Schedule, make_fabric, train, warmup_rate
+from reprolib.training import Batch, Fitted, Schedule, fabric_of, train, warmup_rate
 from reprolib.trial import Context, Outcome
 
 TOKENS = Tokeniser(ENGLISH)
@@ -113,7 +113,7 @@ def _fitted(config: Config, seed: int, context: Context) -> tuple[Scaled, Fitted
 
     fitted = train(
         model, tensors | {"previous": previous, "targets": targets, "which": torch.arange(len(texts))},
-        loss_of(config), schedule=schedule_of(config.training), fabric=make_fabric(context.device), seed=seed,
+        loss_of(config), schedule=schedule_of(config.training), fabric=fabric_of(context), seed=seed,
         inputs=names_of(config), augment=parts, validate=accuracy,
     )  # fmt: skip
     return model.eval(), fitted

@@ -31,7 +31,7 @@ from reprolib.studies.sheng2021.networks import (
 )
 from reprolib.studies.sheng2021.scores import permutation_test, share_of_variance, word_arrays, word_metrics
 from reprolib.studies.sheng2021.work import is_shared, stage_spec
-from reprolib.training import Batch, Fitted, Schedule, make_fabric, train
+from reprolib.training import Batch, Fitted, Schedule, fabric_of, train
 from reprolib.trial import Context, Outcome
 
 BATCH = 64  # words at a time in prediction; sentences a quarter
@@ -165,7 +165,7 @@ def _fit(config: Config, model: nn.Module, seed: int, context: Context) -> Fitte
 
     return train(
         model, tensors | {"labels": torch.from_numpy(sets.train.labels)}, loss_of(config),
-        schedule=schedule_of(config.training), fabric=make_fabric(context.device), seed=seed, inputs=names,
+        schedule=schedule_of(config.training), fabric=fabric_of(context), seed=seed, inputs=names,
         prepare=prepare, augment=partial(augmented, shift=round(SHIFT * config.sizes.crop)), validate=accuracy,
         each_epoch=_keep_graphs,
     )  # fmt: skip

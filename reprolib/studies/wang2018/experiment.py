@@ -38,7 +38,7 @@ from reprolib.studies.wang2018.config import CLASSES, FCN_EVERY, PAPERS_RATE, ST
 from reprolib.studies.wang2018.rows import REGIONS
 from reprolib.studies.wang2018.scores import mask_metrics, over_time, percentages
 from reprolib.studies.wang2018.work import fcn_spec, layer_spec, part_of, primary_of
-from reprolib.training import Batch, Fitted, Schedule, make_fabric, train
+from reprolib.training import Batch, Fitted, Schedule, fabric_of, train
 from reprolib.trial import Context, Outcome
 
 SMOOTHING_SIGMA, SMOOTHING_FRAMES = 0.6, 5  # Table 2
@@ -156,7 +156,7 @@ def _fcn(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted
         of_frames = replace(config, stage="fcn", smoothed=False, still=False)
         return train(
             model, data, lambda scores, batch: F.cross_entropy(scores, batch["labels"]),
-            schedule=_schedule(Training(**spec["training"])), fabric=make_fabric(context.device), seed=seed,
+            schedule=_schedule(Training(**spec["training"])), fabric=fabric_of(context), seed=seed,
             prepare=prepare, augment=augment,
             validate=lambda network: _miou(finder(network, of_frames)(sets.validation), sets.validation),
         )  # fmt: skip
@@ -195,7 +195,7 @@ def _fit_layer(model: ConvLSTMFCN, config: Config, seed: int, context: Context) 
     data = {"images": torch.from_numpy(np.asarray(features)), "labels": _tensor_labels(sets.train)}
     return train(
         model.conv_lstm, data, loss_of(config), schedule=_schedule(config.training, frames=STEPS),
-        fabric=make_fabric(context.device), seed=seed, validate=score,
+        fabric=fabric_of(context), seed=seed, validate=score,
         prepare=lambda batch: {"images": batch["images"].float(), "labels": batch["labels"].long()},
     )  # fmt: skip
 
@@ -208,7 +208,7 @@ def _fit_all(model: ConvLSTMFCN, config: Config, seed: int, context: Context) ->
     return train(
         model, {"images": images, "labels": _tensor_labels(sets.train)}, loss_of(config),
         schedule=_schedule(config.training, frames=STEPS, rates={"network.": _share(config)}),
-        fabric=make_fabric(context.device), seed=seed, prepare=prepare,
+        fabric=fabric_of(context), seed=seed, prepare=prepare,
         validate=lambda _: _miou(find(sets.validation), sets.validation),
     )  # fmt: skip
 

@@ -37,7 +37,7 @@ from reprolib.studies.yang2023 import data as of
 from reprolib.studies.yang2023 import rows as r
 from reprolib.studies.yang2023.config import Config, Training
 from reprolib.studies.yang2023.scores import lip_metrics, mouth_iou
-from reprolib.training import Batch, Fitted, Schedule, images_per_second, make_fabric, predict, train
+from reprolib.training import Batch, Fitted, Schedule, fabric_of, images_per_second, predict, train
 from reprolib.trial import Context, Outcome
 
 PAPER_INPUT = (1, 3, 128, 256)  # on which parameters and operations are counted
@@ -94,7 +94,7 @@ def _fitted(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fit
     model = build(config)
     fitted = train(
         model, {"images": _images(mouths.train.images), "labels": torch.from_numpy(mouths.train.labels)},
-        loss_of(config), schedule=_schedule(config.training), fabric=make_fabric(context.device), seed=seed,
+        loss_of(config), schedule=_schedule(config.training), fabric=fabric_of(context), seed=seed,
         prepare=prepare, augment=augment, validate=lambda network: _miou(finder(network), mouths.validation, config),
     )  # fmt: skip
     return model, fitted

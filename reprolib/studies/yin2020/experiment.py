@@ -35,7 +35,7 @@ from reprolib.studies.yin2020.checkpoint import FINE_LABELS, save_model
 from reprolib.studies.yin2020.config import Config, Training
 from reprolib.studies.yin2020.scores import per_part, percentages, share
 from reprolib.studies.yin2020.work import needs_localiser, stage_spec, trained_elsewhere, with_stage_training
-from reprolib.training import Batch, Fitted, Schedule, make_fabric, train
+from reprolib.training import Batch, Fitted, Schedule, fabric_of, train
 from reprolib.trial import Context, Outcome
 
 BATCH = 16  # faces at a time in the test
@@ -214,7 +214,7 @@ def _fit(
         examples,
         loss,
         schedule=_schedule(training, rates),
-        fabric=make_fabric(context.device),
+        fabric=fabric_of(context),
         seed=seed,
         **more,
     )
