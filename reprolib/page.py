@@ -67,12 +67,12 @@ def made_from(records: list[Record]) -> str:
 
 
 FOUND = {  # what became of a claim, in words
-    verdicts.REPRODUCED: "We find the same",
-    verdicts.SMALLER: "We find it, but less than half as large",
-    verdicts.NOT_REPRODUCED: "We do not find it: an effect half as large as published is excluded",
-    verdicts.OPPOSITE: "We find the opposite",
-    verdicts.INCONCLUSIVE: "We cannot tell",
-    verdicts.NOT_TESTED: "Not tested",
+    verdicts.REPRODUCED: "reproduced",
+    verdicts.SMALLER: "found, but less than half as large",
+    verdicts.NOT_REPRODUCED: "not reproduced, not even half the effect",
+    verdicts.OPPOSITE: "the opposite is found",
+    verdicts.INCONCLUSIVE: "inconclusive",
+    verdicts.NOT_TESTED: "not tested",
 }
 OURS = "Question of ours: "  # opens the statement of a claim that no paper makes
 MOST_FINDINGS = 3  # claims in the opening paragraph, which shares the first screen with the headline figure
@@ -379,17 +379,17 @@ class Page:
 
 
 def in_words(study: Study, judged: Judged) -> str:
-    """A claim and what became of it, in plain sentences."""
+    """A claim in quotation marks and what became of it, as HTML."""
     claim, unit = judged.claim, study.scores[judged.claim.score].unit
-    where = ON[judged.data]
+    said = f"“{escape(claim.statement.rstrip('.'))}”: <strong>{FOUND[judged.verdict]}</strong> on {ON[judged.data]}"
     if judged.effect is None or judged.verdict == verdicts.NOT_TESTED:
         measured = f" ({effect_in_words(judged.effect, unit)})" if judged.effect else ""
         reason = f"{judged.reason[:1].lower()}{judged.reason[1:].rstrip('.')}"
-        return f"{claim.statement} Not tested on {where}{measured}: {reason}."
+        return f"{said}{measured}, because {escape(reason)}."
     paper = "the paper prints no number"
     if claim.published_effect is not None:
         paper = f"the paper: {claim.published_effect:+.3g} {unit}".replace("-", "−")
-    return f"{claim.statement} {FOUND[judged.verdict]} on {where}: {effect_in_words(judged.effect, unit)}; {paper}."
+    return f"{said}. Ours: {effect_in_words(judged.effect, unit)}; {paper}."
 
 
 def effect_in_words(effect: Effect, unit: str) -> str:

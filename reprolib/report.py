@@ -1,6 +1,7 @@
 """Ours beside the papers': facts, published numbers, tables for the book."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
@@ -123,12 +124,17 @@ def provenance(*, data: str, profile: str, seeds: int, device: str, records: int
     )
 
 
+HEADING = re.compile(r"<th[^>]*>[^<]*")
+SUBSCRIPT = re.compile(r"([A-Za-z0-9]+)_([a-z]{2,})")  # IOU_hair, not Conv2_x
+
+
 def to_html(table: pd.DataFrame, caption: str) -> str:
     """A table as plain HTML: no colours of its own, so that it reads on light and dark ground.
 
     Wide tables scroll sideways within their own frame on a phone.
     """
     body = table.to_html(border=0, escape=True, classes="results", na_rep=ABSENT).replace(" ± ", "&nbsp;±&nbsp;")
+    body = HEADING.sub(lambda heading: SUBSCRIPT.sub(r"\1<sub>\2</sub>", heading[0]), body)
     # The caption stands outside the frame that scrolls, or it would be as wide as the table.
     title = f"<figcaption><strong>{escape(caption)}</strong></figcaption>"
     frame = f'<div class="frame" tabindex="0" role="region" aria-label="{escape(caption.partition(". ")[0])}">'

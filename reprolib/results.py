@@ -111,10 +111,11 @@ class Results:
         return report.published_from(path, number)
 
     def not_from_the_paper(self, place: str) -> list[str]:
-        """ "row, column: source" of the published cells of a table that stand elsewhere than in the paper's text."""
+        """ "row (column, column): source" of the published cells that stand elsewhere than in the paper's text."""
         cells = _cells(self.study.folder / self.study.ID / "published.csv")
         other = cells[(cells["table"] == place.removeprefix("table ")) & (cells["source"] != "paper")]
-        return [f"{c.row}, {c.column}: {c.source}" for c in other.itertuples()]
+        of_row = other.groupby(["row", "source"], sort=False)["column"].agg(", ".join)
+        return [f"{row} ({columns}): {source}" for (row, source), columns in of_row.items()]
 
     # --- claims --------------------------------------------------------------------------------------
 

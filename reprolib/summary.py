@@ -106,7 +106,7 @@ def _found(claim: Mapping[str, Any]) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3g}".replace("-", "−")
+    return f"{value:+.2f}".replace("-", "−")
 
 
 # --- the matrix of verdicts --------------------------------------------------------------------------

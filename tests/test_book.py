@@ -161,6 +161,8 @@ async function look(page, width) {
     characters: inside.querySelector("main").innerText.length,
     heading: inside.querySelector("main h1")?.innerText || "",
     overflow: inside.documentElement.scrollWidth - inside.documentElement.clientWidth,
+    headings: ["h1", "h2", "h3"].map(name => inside.querySelector(`main article ${name}`)).filter(Boolean).map(
+      heading => parseFloat(inside.defaultView.getComputedStyle(heading).fontSize)),
     broken: [...inside.images].filter(picture => !picture.naturalWidth).map(picture => picture.src)});
   frame.remove();
 }
@@ -236,6 +238,7 @@ def test_every_page_reads_well_on_phone_and_desktop(book, server, tmp_path):
     assert len(seen) == len(names) * len(WIDTHS)
     assert [view for view in seen if view["broken"]] == []
     assert [view for view in seen if view["overflow"] > 0] == []
+    assert [view for view in seen if view["headings"] != sorted(set(view["headings"]), reverse=True)] == []
     assert [view for view in seen if not view["heading"] or view["characters"] < 200] == []
 
 

@@ -62,7 +62,7 @@ def test_findings_describe_a_tested_claim_where_none_of_the_named_ones_is(tmp_pa
     study, store = fake.make(tmp_path, monkeypatch, {}, untested), RunStore(tmp_path / "results")
     run_all(study, store)
     opened(study, store).findings("holes")
-    assert html[0].startswith('<p class="findings">Ours is better. We find the same on rendered data: ')
+    assert html[0].startswith('<p class="findings">“Ours is better”: <strong>reproduced</strong> on rendered data. Ours: ')
     assert html[0].endswith(
         "1 of 2 primary claims could be tested: 1 reproduced. "
         "For the others, rows were not run or do not pass the gates below.</p>"
@@ -99,7 +99,7 @@ def test_the_most_trusted_table_is_open_and_the_others_are_folded(core, html):
     first, second = html
     assert first.startswith('<figure class="results">')
     assert "Table 1. Both rows. Data: paper; profile: cpu; seeds: 5; device: a CPU; made from 11 records." in first
-    assert "Not from the paper&#x27;s text: Ours, holes: release." in first
+    assert "Not from the paper&#x27;s text: Ours (holes): release." in first
     command = 'reprolib run fake2020 --profile cpu --data paper --data-root DATA --tables "table 1"'
     assert f"<code>python -m {command}</code>" in first
     assert second.startswith("<details><summary>Rendered data</summary>")
@@ -134,7 +134,7 @@ def test_answers_of_claims_and_questions_are_one_sentence_per_data_source(tmp_pa
     run_all(study, store)
     opened(study, store).answer("larger", "why")
     assert html.pop() == (
-        "<ul><li>Ours is better. We find the same on rendered data: +8.00 points "
+        "<ul><li>“Ours is better”: <strong>reproduced</strong> on rendered data. Ours: +8.00 points "
         "(95 % interval +7.02 to +8.98; 5 seeds, 12 test units); the paper: +10 points.</li>"
         "<li>Why? Rendered data: +8.00 points (95 % interval +7.02 to +8.98; 5 seeds, 12 test units).</li></ul>"
     )

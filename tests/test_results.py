@@ -297,7 +297,7 @@ def test_a_table_of_ours_has_no_empty_columns_of_the_paper(tmp_path, monkeypatch
 
 def test_published_cells_from_elsewhere_than_the_paper_are_named(tmp_path, monkeypatch, store):
     results = Results(fake.make(tmp_path, monkeypatch), store)
-    assert results.not_from_the_paper("table 1") == ["Ours, holes: release"]
+    assert results.not_from_the_paper("table 1") == ["Ours (holes): release"]
     assert results.not_from_the_paper("table 2") == []
 
 
