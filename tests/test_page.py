@@ -51,8 +51,8 @@ def test_findings_come_from_the_most_trusted_data_that_could_test_a_claim(core, 
     save(store, study, BASE, data="paper")  # a record, but no test
     opened(study, store).findings("larger")
     assert html == [
-        '<p class="findings">Ours is better. We find the opposite on other real data: −3.00 points '
-        "(95 % interval −3.98 to −2.02; 5 seeds, 12 test units); the paper: +10 points. "
+        '<p class="findings">“Ours is better”: <strong>the opposite is found</strong> on other real data. '
+        "Ours: −3.00 points (95 % interval −3.98 to −2.02; 5 seeds, 12 test units); the paper: +10 points. "
         "1 of 1 primary claims could be tested: 1 opposite.</p>"
     ]
 
@@ -62,7 +62,9 @@ def test_findings_describe_a_tested_claim_where_none_of_the_named_ones_is(tmp_pa
     study, store = fake.make(tmp_path, monkeypatch, {}, untested), RunStore(tmp_path / "results")
     run_all(study, store)
     opened(study, store).findings("holes")
-    assert html[0].startswith('<p class="findings">“Ours is better”: <strong>reproduced</strong> on rendered data. Ours: ')
+    assert html[0].startswith(
+        '<p class="findings">“Ours is better”: <strong>reproduced</strong> on rendered data. Ours: '
+    )
     assert html[0].endswith(
         "1 of 2 primary claims could be tested: 1 reproduced. "
         "For the others, rows were not run or do not pass the gates below.</p>"

@@ -142,3 +142,10 @@ def test_a_table_becomes_html_with_its_provenance_and_no_colour_of_its_own():
     assert "a &amp; b" in html
     assert "IoU &lt; 1" in html
     assert "color" not in html
+
+
+def test_subscripts_of_the_papers_column_heads_are_subscripts():
+    table = pd.DataFrame({"IOU_hair": ["a_hair"]}, index=["Conv2_x"])
+    html = report.to_html(table, "Table 1. Heads")
+    assert "<th>IOU<sub>hair</sub></th>" in html
+    assert "a_hair" in html and "Conv2_x" in html

@@ -39,7 +39,7 @@ def test_a_finding_counts_each_claim_once_on_the_most_trusted_data_that_tested_i
     ])  # fmt: skip
     assert sentence == (
         "2 of 3 primary claims could be tested (1 smaller, 1 not reproduced); “Consensus raises the IoU” is not "
-        "reproduced on other real data: −0.25 points (−0.5 to +3.5; paper +1.6)."
+        "reproduced on other real data: −0.25 points (−0.50 to +3.50; paper +1.60)."
     )
 
 
@@ -97,8 +97,8 @@ def test_all_claims_have_a_row_on_each_data_source_the_most_trusted_first():
     assert table["data"].tolist() == ["paper's own data", "rendered data", "rendered data"]
     assert table["role"].tolist() == ["primary", "primary", "secondary"]
     measured = table.iloc[1]
-    assert (measured["ours"], measured["95 % interval"]) == ("+2 points", "+0.5 … +3.5")
-    assert (measured["paper's effect"], measured["detectable"]) == ("+1.6 points", "1.25")
+    assert (measured["ours"], measured["95 % interval"]) == ("+2.00 points", "+0.50 … +3.50")
+    assert (measured["paper's effect"], measured["detectable"]) == ("+1.60 points", "1.25")
     assert table.iloc[0][["ours", "95 % interval", "profile"]].tolist() == ["—"] * 3
     assert table.iloc[2]["after Holm"] == "—"
 
