@@ -27,18 +27,23 @@ from reprolib.study import Judged, Study
 from reprolib.trial import Record
 
 EMBEDDED_WIDTH = 640  # pixels, about what a page shows; a page may have 2 MB in all
+WIDE = 6.0  # inches, more than a phone shows at a readable size
 
 
 def show_figure(figure: Figure, *, path: Path, watermark: bool, alt: str) -> None:
     """Save a figure (`path` ends in .svg or .png) and display it with `alt`, which says what it shows.
 
+    On a phone a wide figure scrolls sideways in a frame of its own, so that its text can be read.
     Images become JPEG to keep the page light. They are part of the HTML, because MyST-NB drops the description of an
     image that is an output by itself.
     """
     figures.save_figure(figure, path, watermark=watermark)
     kind, content = ("svg+xml", path.read_bytes()) if path.suffix == ".svg" else ("jpeg", _as_jpeg(path))
     data = base64.b64encode(content).decode()
-    display(HTML(f'<img src="data:image/{kind};base64,{data}" alt="{escape(alt)}">'))
+    image = f'<img src="data:image/{kind};base64,{data}" alt="{escape(alt)}">'
+    if figure.get_figwidth() >= WIDE:
+        image = f'<div class="frame wide" tabindex="0" role="region" aria-label="{escape(alt)}">{image}</div>'
+    display(HTML(image))
 
 
 def _as_jpeg(path: Path) -> bytes:

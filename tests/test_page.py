@@ -195,11 +195,17 @@ def test_the_report_card_has_two_texts_and_what_the_records_say(core, html):
 
 def test_a_figure_carries_its_description(tmp_path, html):
     for suffix, kind in ((".svg", "svg+xml"), (".png", "jpeg")):
-        figure, _ = plt.subplots()
+        figure, _ = plt.subplots(figsize=(4, 3))
         page.show_figure(figure, path=tmp_path / f"a{suffix}", watermark=False, alt='A "figure".')
         image = html.pop()
         assert image.startswith(f'<img src="data:image/{kind};base64,')
         assert image.endswith('" alt="A &quot;figure&quot;.">')
+
+
+def test_a_wide_figure_has_a_frame_to_scroll_in(tmp_path, html):
+    figure, _ = plt.subplots(figsize=(9, 3))
+    page.show_figure(figure, path=tmp_path / "a.svg", watermark=False, alt="Wide.")
+    assert html.pop().startswith('<div class="frame wide" tabindex="0" role="region" aria-label="Wide."><img ')
 
 
 def test_the_rates_that_were_tried_are_shown(core, html):
