@@ -209,7 +209,7 @@ def _in_workers(job: _Job, trials: Sequence[Trial], workers: int) -> Iterator[Re
     """Trials in `workers` processes of joblib's loky; each process writes its own records."""
     limits = thread_limits(1 if job.context.device == "cpu" else max(1, joblib.cpu_count() // workers))
     lost = []
-    with _processes(workers, limits) as executor:
+    with processes(workers, limits) as executor:
         futures = {executor.submit(_call, job, trial): trial for trial in trials}
         for future in as_completed(futures):
             if isinstance(future.exception(), BrokenExecutor):
@@ -218,12 +218,13 @@ def _in_workers(job: _Job, trials: Sequence[Trial], workers: int) -> Iterator[Re
                 yield future.result()
     # One dead worker (out of memory, say) breaks the whole pool: what it took along is tried alone.
     for trial in lost:
-        with _processes(1, limits) as executor:
+        with processes(1, limits) as executor:
             yield from _in_executor(job, [trial], executor)
 
 
 @contextmanager
-def _processes(workers: int, limits: Mapping[str, str]) -> Iterator[Executor]:
+def processes(workers: int, limits: Mapping[str, str]) -> Iterator[Executor]:
+    """`workers` processes with `limits` in their environment, which end with this one, however it ends."""
     executor = get_reusable_executor(
         max_workers=workers, env=dict(limits), initializer=_end_with, initargs=(os.getpid(),)
     )

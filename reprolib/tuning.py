@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 from filelock import FileLock
 from tqdm import tqdm
 
@@ -17,6 +17,7 @@ from reprolib import tries
 from reprolib.errors import UserError
 from reprolib.machine import resolve_device, resolve_workers, set_seeds, thread_limits
 from reprolib.parameters import StudyParameters
+from reprolib.runner import processes
 from reprolib.study import Row, Study
 from reprolib.training import Diverged
 from reprolib.trial import Context, canonical_json
@@ -84,13 +85,20 @@ def tune(
         missing = [of for (name, _), of in wanted.items() if of[1] not in done and (not rows or name in rows)]
         workers = min(resolve_workers(workers, context.device), max(len(missing), 1))
         os.environ.update(thread_limits(1))
-        found = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
-            joblib.delayed(_try)(study.ID, row, key, context) for row, key in missing
-        )
-        for made in tqdm(found, total=len(missing), unit="try"):
+        for made in tqdm(_tried(study.ID, missing, context, workers), total=len(missing), unit="try"):
             log.append(made)
             tries.write(path_of(study), log)
     return log
+
+
+def _tried(study_id: str, missing: Sequence[tuple[Row, str]], context: Context, workers: int) -> Iterator[Try]:
+    """The tries as they end."""
+    if workers == 1:
+        yield from (_try(study_id, row, key, context) for row, key in missing)
+        return
+    with processes(workers, thread_limits(1)) as executor:
+        futures = [executor.submit(_try, study_id, row, key, context) for row, key in missing]
+        yield from (future.result() for future in as_completed(futures))
 
 
 def _try(study_id: str, row: Row, key: str, context: Context) -> Try:
