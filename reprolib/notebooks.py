@@ -88,7 +88,7 @@ def gate(path: Path, *, notebooks: Path = NOTEBOOKS) -> None:
         errors = [output.ename for output in cell.outputs if output.output_type == "error"]
         if errors or cell.metadata.get("papermill", {}).get("exception"):
             name = errors[0] if errors else "an exception"
-            raise UserError(f"{path.name}, cell {number}, ended with {name}: mend it and execute it again.")
+            raise UserError(f"{path.name}, cell {number}, ended with {name}: correct it and execute it again.")
     run = notebook.metadata.get("papermill", {})
     if run.get("exception") or not run.get("end_time"):
         raise UserError(f"{path.name} was not executed to its end: execute it again.")

@@ -53,7 +53,7 @@ def export(name: str, path: Path | str) -> Path:
     """
     path = Path(path)
     if name not in NETWORKS:
-        raise UserError(f"expected a network out of {', '.join(NETWORKS)}, found {name!r}; choose one of them")
+        raise UserError(f"expected one of the networks {', '.join(NETWORKS)}, found {name!r}; choose one of them")
     if path.suffix != ".onnx" or path.is_dir():
         raise UserError(f"{path} should be a file whose name ends in .onnx: give another name")
     for module in ("onnx", "onnxscript"):

@@ -147,7 +147,7 @@ def build(*, network: str, encoder: str, classes: int, pretrained: bool = False)
         raise UserError(f"expected the network lips or unet, found {network!r}; choose one of them")
     if (pretrained or network == "unet") and encoder not in imagenet.NAMES:
         raise UserError(
-            f"expected an encoder out of {', '.join(imagenet.NAMES)}, found {encoder!r}; choose one of them"
+            f"expected one of the encoders {', '.join(imagenet.NAMES)}, found {encoder!r}; choose one of them"
         )
     if network == "unet":
         return OneOutput(imagenet.unet(encoder, classes, pretrained=pretrained), imagenet=True)

@@ -62,7 +62,7 @@ def inputs(given: Sequence[Path | str]) -> list[Path]:
         elif not path.exists() and glob.has_magic(str(item)):
             inside = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
             if not inside:
-                raise UserError(f"{item} should stand for photos, but no file fits: check the pattern")
+                raise UserError(f"{item} should match photos, but matches no file: check the pattern")
         else:
             inside = [path]
         found |= dict.fromkeys(inside)

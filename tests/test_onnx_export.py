@@ -49,7 +49,7 @@ def test_masks_of_ten_faces_are_those_of_pytorch(tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["lips", "lips.onnx"], "expected a network out of features, regions, found 'lips'"),
+        (["lips", "lips.onnx"], "expected one of the networks features, regions, found 'lips'"),
         (["features", "features.pt"], "features.pt should be a file whose name ends in .onnx"),
     ],
 )

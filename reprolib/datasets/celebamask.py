@@ -235,7 +235,7 @@ def _partitions(folder: Path) -> dict[str, list[int]]:
             partitions[split].append(int(number))
     except (ValueError, StopIteration) as error:
         raise UserError(
-            f"{path} should have a header and lines `idx orig_idx orig_file`, but cannot be read so: "
+            f"{path} should have a header and lines `idx orig_idx orig_file`, but has none: "
             "copy it again from the original dataset"
         ) from error
     return {split: sorted(numbers) for split, numbers in partitions.items()}

@@ -35,7 +35,7 @@ def drawn(utterances: Sequence[Utterance], *, count: int | None, seed: int) -> l
     if count is None:
         return list(utterances)
     if not 1 <= count <= len(utterances):
-        raise UserError(f"{count} clips are asked for, but there are {len(utterances)}: ask for 1 to so many")
+        raise UserError(f"{count} clips are asked for, but there are {len(utterances)}: ask for at most as many")
     chosen = np.random.default_rng(seed).permutation(len(utterances))[:count]
     return [utterances[i] for i in sorted(chosen.tolist())]
 

@@ -32,7 +32,7 @@ def build_encoder(name: str = "resnet34") -> Encoder:
     """One of `ENCODERS` with random weights; "resnet34/4" and so on: a quarter as wide. UserError for another name."""
     known = ENCODERS | {narrow + QUARTER: made for narrow, made in QUARTER_WIDTH.items()}
     if name not in known:
-        raise UserError(f"expected an encoder out of {', '.join(known)}, found {name!r}; choose one of them")
+        raise UserError(f"expected one of the encoders {', '.join(known)}, found {name!r}; choose one of them")
     cut, classifier = known[name]
     return cut(classifier())
 

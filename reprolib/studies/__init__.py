@@ -87,7 +87,7 @@ def check_datasets(data_root: Path, datasets: Mapping[str, ModuleType]) -> list[
             found += module.check(data_root)
     if not found:
         raise UserError(
-            f"{data_root} should hold one of the folders {', '.join(datasets)}, or be one of them, but neither is so: "
+            f"{data_root} should hold one of the folders {', '.join(datasets)}, or be one of them, but is neither: "
             "the book's page on reproducing shows each dataset's layout"
         )
     return found

@@ -220,7 +220,7 @@ def test_damaged_videos(tmp_path, suffix, data):
 def test_a_playlist_is_no_video(tmp_path, content):
     """It would lead the decoder to other files, or to the network."""
     (tmp_path / "a.mp4").write_bytes(content)
-    with pytest.raises(UserError, match="begins like no video file"):
+    with pytest.raises(UserError, match="first bytes are not those of a video"):
         videos.read(tmp_path / "a.mp4")
 
 
