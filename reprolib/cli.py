@@ -75,7 +75,7 @@ class WithParameters(TyperCommand):
         return super().parse_args(context, others)
 
 
-@app.command(cls=WithParameters)
+@app.command(cls=WithParameters, short_help="Run the missing trials and print the study's tables.")
 def run(
     context: typer.Context,
     study: Study,
@@ -135,7 +135,7 @@ def run(
         )
 
 
-@app.command(cls=WithParameters)
+@app.command(cls=WithParameters, short_help="Show what a run would do and how long it would take.")
 def plan(
     context: typer.Context,
     study: Study,
@@ -161,7 +161,7 @@ def plan(
     print("\n".join(["", *planning.sentences(parameters, found)]))
 
 
-@app.command()
+@app.command(short_help="Try learning rates on validation items; log them.")
 def tune(
     study: Study,
     profile: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
@@ -181,21 +181,21 @@ def tune(
     print(_text(pd.DataFrame([vars(one) for one in tries])))
 
 
-@app.command()
+@app.command(short_help="List the tables, figures and methods that are done.")
 def status(as_json: AsJson = False) -> None:
     """List the tables, figures and methods that are done, with data source and profile."""
     found = progress.status()
     print(_json(found) if as_json else "\n".join(progress.as_lines(found)))
 
 
-@app.command()
+@app.command(short_help="List the numbers that can be checked exactly.")
 def fidelity(study: AnyStudy = None, as_json: AsJson = False) -> None:
     """List the numbers that can be checked exactly: ours, the paper's, and whether they are equal."""
     rows = [dataclasses.asdict(fact) for name in _chosen(study) for fact in studies.load(name).fidelity()]
     print(_json(rows) if as_json else _text(pd.DataFrame(rows)))
 
 
-@app.command()
+@app.command(short_help="List the papers' claims with our effects and verdicts.")
 def claims(study: AnyStudy = None, as_json: AsJson = False) -> None:
     """List the papers' claims with our effect, its 95 % interval and the verdict, per data source."""
     rows = [row for name in _chosen(study) for row in progress.claims(studies.load(name))]
@@ -211,7 +211,7 @@ def data_check(study: Study, data_root: Annotated[str, typer.Option(help="The fo
     print("\n".join(module.check_data(folder)))
 
 
-@app.command(cls=WithParameters)
+@app.command(cls=WithParameters, short_help="Execute one paper's notebook.")
 def notebook(context: typer.Context, study: Study) -> None:
     """Execute one paper's notebook: STUDY [-p NAME VALUE]…, such as `masi2020 -p profile gpu -p seeds 5`."""
     from reprolib import notebooks  # papermill and Jupyter load slowly, and only two commands need them

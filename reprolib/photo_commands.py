@@ -24,7 +24,7 @@ LearningRate = Annotated[float, typer.Option(help="The learning rate.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights of the paper's network from your own run.")]
 
 
-@app.command()
+@app.command(short_help="Label lips and inner mouth in photos or videos.")
 def lips(
     images: Images,
     out: Out,
@@ -60,7 +60,7 @@ def lips(
     )
 
 
-@app.command()
+@app.command(short_help="Label face parts, hair and clothing in photos or videos.")
 def parse(
     images: Images,
     out: Out,
@@ -91,7 +91,7 @@ def parse(
     )
 
 
-@app.command()
+@app.command(short_help="Label skin, eyes and mouth, also where they are covered.")
 def masks(
     images: Images,
     out: Out,
@@ -119,7 +119,7 @@ def masks(
     )
 
 
-@app.command()
+@app.command(short_help="Find landmarks and crop mouths in videos of a speaker.")
 def mouths(
     videos: Annotated[list[str], typer.Argument(help="Videos of one speaker, folders of them, or patterns.")],
     out: Annotated[Path, typer.Option(help="The folder for NAME.npz, NAME.csv and NAME_preview.mp4.")],
@@ -137,7 +137,7 @@ def mouths(
         print(path)
 
 
-@app.command()
+@app.command(short_help="Render faces, mouths or videos with exact labels.")
 def synth(
     kind: Annotated[Literal["faces", "mouths", "clips", "speech"], typer.Argument(help="What to render.")],
     out: Annotated[Path, typer.Option(help="The folder for images or videos, labels and manifest.csv.")],
@@ -153,7 +153,7 @@ def synth(
         print(path)
 
 
-@app.command()
+@app.command(short_help="Train a network on your own images and masks.")
 def train(
     images: Annotated[Path, typer.Argument(help="The folder with the images.")],
     masks: Annotated[Path, typer.Argument(help="The folder with NAME.png or NAME_mask.png, class numbers.")],
@@ -182,7 +182,7 @@ def train(
     print(json.dumps(own_masks.fit(images, masks, classes=classes, out=out, **options), indent=1))
 
 
-@app.command("train-words")
+@app.command("train-words", short_help="Train a lip reader on your own clips of words.")
 def train_words(
     clips: Annotated[Path, typer.Argument(help="The folder with WORD/{train,val,test}/CLIP.mp4.")],
     out: Annotated[Path, typer.Option(help="The folder for network.pt and scores.json.")],
@@ -204,7 +204,7 @@ def train_words(
     print(json.dumps(own_words.fit(clips, out=out, lr=lr, seed=seed, device=device, **options), indent=1))
 
 
-@app.command()
+@app.command(short_help="Write a network of lips, parse and masks as ONNX.")
 def export(
     network: Annotated[str, typer.Argument(help="features (brows to lips) or regions (skin, hair, neck, …).")],
     file: Annotated[Path, typer.Argument(help="The file to write, such as features.onnx.")],

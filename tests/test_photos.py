@@ -266,7 +266,7 @@ def test_folders_and_patterns_stand_for_their_photos(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "says"),
-    [("*.tif", "no file fits"), ("empty", "has none"), ("two", "two photos are named a")],
+    [("*.tif", "matches no file"), ("empty", "has none"), ("two", "two photos are named a")],
 )
 def test_inputs_that_cannot_be_meant_are_refused(tmp_path, given, says):
     (tmp_path / "empty").mkdir()

@@ -120,7 +120,8 @@ def _capture(video: Path) -> cv2.VideoCapture:
         raise UserError(f"{video} should be a video, but is empty: no frame of it can be decoded, copy it again")
     if not any(start[at:].startswith(begins) for at, begins in CONTAINERS.items()):
         raise UserError(
-            f"{video} should be a video, but no frame of it can be decoded: its first bytes are not those of a video, copy it again"
+            f"{video} should be a video, but no frame of it can be decoded: its first bytes are not those of a video, "
+            "copy it again"
         )
     # this backend alone: others take a % in a name for a series of images
     return cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
