@@ -37,6 +37,7 @@ PARTS = {
     "glasses": ((3,), (16,)),
 }  # fmt: skip
 SHOWN, SHOWN_SIDE = 6, 150  # faces of the strip, pixels
+MOST_FACES = 10  # of a photo of AFW, for MediaPipe
 OPEN = 0.004  # of the picture: inner mouths from this area on are open
 
 
@@ -73,11 +74,17 @@ def main() -> None:
     points = [read_points(path.with_suffix(".pts")) for path in paths]
     truths = [landmark_mask(p, picture.shape[:2]) for p, picture in zip(points, pictures, strict=True)]
     methods = {"masks": masks, "dlib polygons": dlib_masks}
+    if find_spec("mediapipe"):
+        polygons = mediapipe_polygons(faces=MOST_FACES)
+        to_masks = np.zeros(9, np.uint8)
+        to_masks[[4, 5, 7, 8]] = 2, 2, 3, 4
+        methods["MediaPipe polygons"] = lambda picture: to_masks[polygons(picture)]
     tables.append(f"AFW, {len(paths)} faces with points set by hand, IoU:")
     results = []
     for name, method in methods.items():
         found, seconds = timed(method, pictures)
-        scores = {part: iou(found, truths, (k,), (k,)) for k, part in enumerate(photos.CLASSES["masks"]) if k}
+        known = [k for k in range(1, 5) if any((labels == k).any() for labels in found)]
+        scores = {photos.CLASSES["masks"][k]: iou(found, truths, (k,), (k,)) for k in known}
         missed = sum(not labels.any() for labels in found)
         results.append((name, scores | {"faces missed": missed, "s per photo": seconds}))
     tables.append(table(results))
@@ -157,12 +164,12 @@ def dlib_polygons(picture: np.ndarray) -> np.ndarray:
     return labels
 
 
-def mediapipe_polygons() -> Callable[[np.ndarray], np.ndarray]:
-    """The same from MediaPipe's face mesh with refined lips and eyes."""
+def mediapipe_polygons(faces: int = 1) -> Callable[[np.ndarray], np.ndarray]:
+    """The same from MediaPipe's face mesh with refined lips and eyes, of the face nearest to the middle."""
     import mediapipe as mp
 
     mesh = mp.solutions.face_mesh
-    finder = mesh.FaceMesh(static_image_mode=True, refine_landmarks=True)
+    finder = mesh.FaceMesh(static_image_mode=True, refine_landmarks=True, max_num_faces=faces)
     outer = [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146]
     inner = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
     right = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]
@@ -170,10 +177,13 @@ def mediapipe_polygons() -> Callable[[np.ndarray], np.ndarray]:
 
     def label(picture: np.ndarray) -> np.ndarray:
         labels = np.zeros(picture.shape[:2], np.uint8)
-        faces = finder.process(picture).multi_face_landmarks
-        if faces:
-            height, width = labels.shape
-            points = np.array([(p.x * width - 0.5, p.y * height - 0.5) for p in faces[0].landmark])
+        height, width = labels.shape
+        found = [
+            np.array([(p.x * width - 0.5, p.y * height - 0.5) for p in face.landmark])
+            for face in finder.process(picture).multi_face_landmarks or ()
+        ]
+        if found:
+            points = min(found, key=lambda points: np.hypot(*(points.mean(0) - (width / 2, height / 2))))
             for number, outline in ((4, left), (5, right), (7, outer), (8, inner)):
                 labels[inside(points[outline], labels.shape)] = number
         return labels
