@@ -72,26 +72,39 @@ def finding(claims: Claims) -> str:
     """What became of one paper's primary claims, in one sentence.
 
     A claim counts on the most trusted data that could test it. The claim that is told in full is the first of the
-    tested ones in registered order.
+    tested ones in registered order; one that is not primary where no primary one could be tested.
     """
     primary = [claim for claim in claims if claim["primary"]]
     asked = list(dict.fromkeys(claim["id"] for claim in primary))
     if not asked:
         return "nothing has been run that could tell; its claims are not yet judged by the rules of this book."
-    best: dict[str, Mapping[str, Any]] = {}
-    for data in TRUSTED:
-        for claim in primary:
-            if claim["data"] == data and claim["verdict"] != NOT_TESTED:
-                best.setdefault(claim["id"], claim)
+    best = _tested(primary)
     if not best:
-        return f"nothing has been run that could tell whether its {len(asked)} primary claims hold."
+        told = f"nothing has been run that could tell whether its {_primary(len(asked))}"
+        others = list(_tested([claim for claim in claims if not claim["primary"] and claim["verdict"]]).values())
+        return f"{told}; of the others, {_in_full(others[0])}." if others else f"{told}."
     counts = Counter(claim["verdict"] for claim in best.values())
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     first = best[next(id for id in asked if id in best)]
-    return (
-        f"{len(best)} of {len(asked)} primary claims could be tested ({told}); "
-        f"“{first['statement'].rstrip('.')}” is {first['verdict']} on {_the(first['data'])}: {_found(first)}."
-    )
+    return f"{len(best)} of {len(asked)} primary claims could be tested ({told}); {_in_full(first)}."
+
+
+def _tested(claims: Claims) -> dict[str, Mapping[str, Any]]:
+    """Identifier of a claim → what became of it on the most trusted data that could test it."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for data in TRUSTED:
+        for claim in claims:
+            if claim["data"] == data and claim["verdict"] != NOT_TESTED:
+                best.setdefault(claim["id"], claim)
+    return best
+
+
+def _primary(count: int) -> str:
+    return f"{count} primary {'claim holds' if count == 1 else 'claims hold'}"
+
+
+def _in_full(claim: Mapping[str, Any]) -> str:
+    return f"“{claim['statement'].rstrip('.')}” is {claim['verdict']} on {_the(claim['data'])}: {_found(claim)}"
 
 
 def _the(data: str) -> str:

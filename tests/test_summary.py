@@ -24,8 +24,16 @@ def claim(**fields) -> dict:
 
 
 def test_a_paper_of_which_nothing_was_run_says_so():
-    sentence = summary.finding([claim(**NOTHING), claim(id="recall", **NOTHING), claim(id="minor", primary=False)])
+    sentence = summary.finding([claim(**NOTHING), claim(id="recall", **NOTHING)])
     assert sentence == "nothing has been run that could tell whether its 2 primary claims hold."
+
+
+def test_where_no_primary_claim_could_be_tested_another_is_told():
+    sentence = summary.finding([claim(**NOTHING), claim(id="minor", statement="Masks are smooth.", primary=False)])
+    assert sentence == (
+        "nothing has been run that could tell whether its 1 primary claim holds; of the others, “Masks are smooth” is "
+        "reproduced on rendered data: +2.00 points (+0.50 to +3.50; paper +1.60)."
+    )
 
 
 def test_a_paper_without_registered_claims_says_so():
