@@ -175,8 +175,10 @@ shown.figure(
 # judged only if both rows beat the best prediction that ignores the image by ten points on validation faces, and if both
 # converged. [Methods](../methods.md) states the rules.
 #
-# Pre-training uses 2,600 faces; the paper has 540,000. The tables below list the rows that were run, and name those that
-# were not. A row that was not run has no number of ours in the tables above, and its claims are not tested.
+# Pre-training learns from nine tenths of at most 2,600 faces; the paper has 540,000. It stops by its score on the
+# pseudo-labels of the last tenth; the validation scores below are on annotated faces. The tables list the rows that were
+# run, and name those that were not. A row that was not run has no number of ours in the tables above, and its claims are
+# not tested.
 
 # %% tags=["hide-input"]
 shown.gates()

@@ -128,7 +128,8 @@ shown.answer("mean-mask", "smoothing", "tracker", "tracker-skin", "tracker-degra
 # Keras's ConvLSTM starts from random weights and ends in a tanh. A bounded score keeps every softmax away from certainty,
 # and under cross-entropy rare classes are then never predicted. We vary three things on the same frozen features: the start
 # (Keras's, or the trained classifier with its gates open, so that epoch 0 is the baseline), the bound, and the scale of
-# the input. *Flat* gates and candidates have no gradient. The choice for all other rows was made on validation people.
+# the input. *Flat* gates and candidates have no gradient. The choice for all other rows was made on validation people:
+# the start at the classifier, without a bound. Scaling the input changed little there, so the other rows do without.
 
 # %% tags=["hide-input"]
 shown.table("extra B")
@@ -173,7 +174,8 @@ shown.answer("all-layers", "gamma")
 # ### Do the additional models help?
 #
 # The primary mask gives a box around the eyes and one around the mouth, fixed for five frames. The additional
-# models get these crops at their input size. Their output replaces the primary model's eyes and mouth on the face; the background stays, as its unchanged IoU in the paper's Table 9 suggests.
+# models get these crops at their input size. Their output replaces the primary model's eyes and mouth on the face; the
+# background stays, as its unchanged IoU in the paper's Table 9 suggests.
 
 # %% tags=["hide-input"]
 shown.table("table 7")

@@ -257,7 +257,7 @@ class Page:
         """The learning rates that were tried, on validation items alone."""
         tries = tuning.read(self.study)
         if not tries:
-            display(HTML("<p>No learning rate was tuned; each row has the one of the table of sizes.</p>"))
+            display(HTML("<p>No learning rate was tuned; <code>rows.py</code> of the study has each row's.</p>"))
             return
         lines = pd.DataFrame([vars(t) for t in tries])
         table = lines.pivot(index=["data", "profile", "row"], columns="lr", values="validation")
@@ -370,13 +370,14 @@ class Page:
         return self._drawn[p.data]
 
     def _remake(self, p: StudyParameters, place: str) -> str:
-        """The command that makes a table or figure again, and where its records are."""
+        """The command that makes a table or figure again, and the file of every record behind it."""
         root = "" if p.data == "synthetic" else " --data-root DATA"
         command = f'reprolib run {self.study.ID} --profile {p.profile} --data {p.data}{root} --tables "{place}"'
-        return (
-            f'<p class="remake">Remake: <code>python -m {command}</code>; '
-            f"records: <code>results/trials/{self.study.ID}</code></p>"
-        )
+        trials = sorted((record.trial for record in self._records(p, place)), key=lambda t: (t.name, t.seed))
+        files = "".join(f"<li>{escape(t.name)}, seed {t.seed}: <code>{t.key}.json</code></li>" for t in trials)
+        folder = f"results/trials/{self.study.ID}"
+        listed = f"<details><summary>Records in <code>{folder}</code></summary><ul>{files}</ul></details>"
+        return f'<p class="remake">Remake: <code>python -m {command}</code></p>{listed if trials else ""}'
 
     @staticmethod
     def _fold(html: str, summary: str, *, folded: bool = True) -> None:

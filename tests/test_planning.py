@@ -14,7 +14,7 @@ from reprolib.errors import UserError
 from reprolib.planning import Line, Network, Plan, Work
 from reprolib.store import RunStore, checkpoint_path
 from reprolib.studies.masi2020 import rows as names
-from reprolib.studies.masi2020 import work as masi2020
+from reprolib.studies.masi2020.work import OCCLUDED, TEACHER, TRANSFER
 from reprolib.trial import Outcome
 
 STUDY = studies.load("masi2020")
@@ -123,9 +123,9 @@ def test_the_numbers_of_faces_are_those_of_the_lists():
 
     root = Path(os.environ["REPROLIB_DATA_ROOT"])
     sets = {name: len(faces) for name, faces in data.lfw_lists(part_labels.dataset(root)).items()}
-    assert (sets["train"], sets["validation"]) == masi2020.OCCLUDED["lfw"]
-    assert (sets["teacher"], sets["teacher-validation"]) == masi2020.TEACHER
-    assert len(part_labels.unlabelled(root)) == masi2020.TRANSFER
+    assert (sets["train"], sets["validation"]) == OCCLUDED["lfw-occluded"]
+    assert (sets["teacher"], sets["teacher-validation"]) == TEACHER
+    assert len(part_labels.unlabelled(root)) == TRANSFER
 
 
 @pytest.mark.slow

@@ -92,13 +92,22 @@ def apart(faces: Sequence[Face], *others: Iterable[Face]) -> np.ndarray:
 
 
 def unlabelled(root: Path) -> list[Path]:
-    """Images of `<folder>/unlabelled/NAME/*.jpg`: people who are in none of the lists; UserError if there are none."""
+    """Images of `<folder>/unlabelled/NAME/*.jpg`.
+
+    UserError if there are none, or if they show a person who is in one of the lists.
+    """
     folder = dataset(root)
     found = folders.files(folder / UNLABELLED, ".jpg", ".jpeg", ".png", deep=True)
     if not found:
         raise UserError(
             f"{folder / UNLABELLED} should hold unlabelled faces NAME/*.jpg, but has none: copy images of LFW there "
             "whose people are not in parts_train.txt, parts_validation.txt or parts_test.txt"
+        )
+    listed = {name for split in COUNTS for name, _ in read_list(folder, split)}
+    if known := sorted({path.parent.name for path in found} & listed):
+        raise UserError(
+            f"{folder / UNLABELLED} should hold people who are in no list of LFW Part Labels, but holds {len(known)} "
+            f"of them, the first {known[0]}: remove their folders"
         )
     return found
 

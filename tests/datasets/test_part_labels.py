@@ -126,6 +126,19 @@ def test_unlabelled_faces_are_listed_or_requested(root):
         part_labels.unlabelled(root)
 
 
+def test_unlabelled_faces_of_listed_people_are_refused(root):
+    folder = part_labels.dataset(root)
+    [(listed, _), *_] = part_labels.read_list(folder, "test")
+    for name in ("Nobody_Listed", listed):
+        path = folder / part_labels.UNLABELLED / name / f"{name}_0001.jpg"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        if name != listed:
+            assert part_labels.unlabelled(root) == [path]
+    with pytest.raises(UserError, match=f"holds 1 of them, the first {listed}: remove"):
+        part_labels.unlabelled(root)
+
+
 def test_check_says_when_a_list_is_short(root, monkeypatch):
     monkeypatch.setattr(part_labels, "COUNTS", {"train": 1500})
     with pytest.raises(UserError, match=r"parts_train\.txt should list 1500 faces, but lists 2"):

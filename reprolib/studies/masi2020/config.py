@@ -34,7 +34,7 @@ class Training:
     batch_size: int
     lr: float
     final_lr: float
-    drop_after: int = 2  # epochs without a better score after which the learning rate drops
+    drop_after: int = 2  # the learning rate drops after more than so many epochs without a better score
 
 
 @dataclass(frozen=True, kw_only=True)

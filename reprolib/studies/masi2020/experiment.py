@@ -259,7 +259,7 @@ def _once(config: Config, stage: str, seed: int, build_it, fit, context: Context
 
 
 def _teacher(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted]:
-    """A binary FCN on faces without occlusion, error-prone on purpose where something covers a face (Sec. 3.1)."""
+    """A binary FCN, error-prone on purpose where something covers a face (Sec. 3.1); +Occ.Aug. pastes occluders."""
     of_stage = replace(config, network="FCN", start="imagenet", regularised=False)
 
     def fit(network: nn.Module) -> Fitted:

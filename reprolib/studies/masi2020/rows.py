@@ -135,7 +135,7 @@ SIZES = {
 TEACHER_TRAINING = {
     "smoke": _training(1, 1, 8, 3e-4), "cpu": _training(30, 6, 16, 3e-4), "gpu": _training(40, 6, 32, 3e-4),
 }  # fmt: skip
-TRANSFER_TRAINING = {  # 1e-3 to 1e-5 on plateaus, Sec. 4.1; patience outlasts three drops
+TRANSFER_TRAINING = {  # 1e-3 to 1e-5 on plateaus, Sec. 4.1; patience outlasts both drops
     "smoke": _training(1, 1, 8, 1e-3, 1e-5), "cpu": _training(40, 6, 32, 1e-3, 1e-5, drop_after=1),
     "gpu": _training(40, 6, 32, 1e-3, 1e-5, drop_after=1),
 }  # fmt: skip
@@ -143,7 +143,7 @@ SCRATCH_TRAINING = {  # as many steps as transfer and fine-tuning may take toget
     "smoke": _training(2, 1, 8, 1e-3, 1e-5), "cpu": _training(300, 30, 32, 1e-3, 1e-5, drop_after=9),
     "gpu": _training(300, 30, 32, 1e-3, 1e-5, drop_after=9),
 }  # fmt: skip
-# Of the losses that are compared each has the best of three rates (tuning.csv); these are for rows without a try.
+# Of the losses that are compared each gets the best of three rates, once they are tried; these are for all other rows.
 OCCLUSION_FINE_TUNING = {
     "smoke": _training(2, 1, 8, 1e-4), "cpu": _training(45, 8, 32, 3e-4), "gpu": _training(40, 8, 32, 1e-4),
 }  # fmt: skip
