@@ -92,7 +92,7 @@ def apart(faces: Sequence[Face], *others: Iterable[Face]) -> np.ndarray:
 
 
 def unlabelled(root: Path) -> list[Path]:
-    """Images of `<folder>/unlabelled/NAME/*.jpg`.
+    """Images of `<folder>/unlabelled/NAME/*.jpg`; lfw_unlabelled.csv lists those of the published results.
 
     UserError if there are none, or if they show a person who is in one of the lists.
     """

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 from reprolib.datasets import part_labels
 from reprolib.datasets.faces import FaceSet
 from reprolib.errors import UserError
+from reprolib.studies.masi2020.work import TRANSFER
 
 SIDE = 24
 PEOPLE = {"train": [("Ada_B", 1), ("Ada_B", 12)], "validation": [("Carl_D", 3)], "test": [("Eve_F", 1)]}
@@ -137,6 +139,14 @@ def test_unlabelled_faces_of_listed_people_are_refused(root):
             assert part_labels.unlabelled(root) == [path]
     with pytest.raises(UserError, match=f"holds 1 of them, the first {listed}: remove"):
         part_labels.unlabelled(root)
+
+
+def test_the_unlabelled_faces_of_the_published_results_are_listed():
+    files = (Path(part_labels.__file__).parent / "lfw_unlabelled.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert len(set(files)) == len(files) == TRANSFER
+    if "REPROLIB_DATA_ROOT" in os.environ:
+        root = Path(os.environ["REPROLIB_DATA_ROOT"])
+        assert {"/".join(path.parts[-2:]) for path in part_labels.unlabelled(root)} == set(files)
 
 
 def test_check_says_when_a_list_is_short(root, monkeypatch):
