@@ -184,7 +184,7 @@ def _training(epochs: int, patience: int, batch_size: int, lr: float, final_lr: 
 # validation people go up and down: at a patience of 5 the rate fell before the network had learned the inner mouth.
 FCN_TRAINING = {
     "smoke": _training(1, 1, 8, 1e-3, 1e-4), "cpu": _training(40, 12, 8, 1e-3, 1e-5),
-    "gpu": _training(36, 9, 16, 1e-3, 1e-5),
+    "gpu": _training(27, 6, 16, 1e-3, 1e-5),
 }  # fmt: skip
 STILLS_TRAINING = FCN_TRAINING | {"cpu": _training(18, 6, 8, 1e-3, 1e-5)}
 FROZEN_TRAINING = {  # on cached features
