@@ -159,6 +159,9 @@ shown.answer("conv-lstm", "adam", "later-frames")
 shown.table("table 5")
 shown.figure("table 5", "table 5", "Validation mean IoU while training; bands are ranges over seeds.", ".svg")
 shown.answer("iou-loss", "linear", "linear-ce", "linear-inner", "forms", "hinge", "margin", "dice", "lovasz")
+for parameters in shown.sources:
+    if sentence := figures.worse_from_the_start(shown.results, parameters):
+        display(HTML(f"<p>{page.ON[parameters.data].capitalize()}. {sentence}</p>"))
 shown.table("extra D")
 
 # %% [markdown]

@@ -27,5 +27,5 @@ def test_random_weights_follow_the_seed():
 def test_unknown_names_are_refused():
     with pytest.raises(UserError, match="'resnet50'"):
         build_encoder("resnet50")
-    with pytest.raises(UserError, match=r"out of resnet34, .*, shufflenet_v2/4, found 'resnet50/4'"):
+    with pytest.raises(UserError, match=r"one of the encoders resnet34, .*, shufflenet_v2/4, found 'resnet50/4'"):
         build_encoder("resnet50/4")

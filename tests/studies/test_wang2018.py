@@ -494,6 +494,9 @@ def test_the_parts_of_the_gain_add_up(small_run):
     chain = [float(text.split(" ")[0].replace("−", "-")) for text in table.iloc[:5]]
     assert sum(chain[:4]) == pytest.approx(chain[4], abs=0.05)
     assert "of 2 people" in figures.better_people(results, SMOKE)
+    first = figures.worse_from_the_start(results, SMOKE)
+    assert first.startswith("Best after their first epoch")  # smoke runs have one epoch
+    assert r.LINEAR in first and r.MEAN_MASK not in first
 
 
 def test_checkable_numbers_of_the_paper_and_the_base_code_are_met():

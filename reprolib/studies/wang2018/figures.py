@@ -158,6 +158,21 @@ def better_people(results: Results, parameters: StudyParameters) -> str:
     return f"Better than the baseline FCN: {'; '.join(said)}. The paper: on all 12.".replace("-", "−")
 
 
+def worse_from_the_start(results: Results, parameters: StudyParameters) -> str:
+    """The rows of a new layer whose first epoch was the best with every seed, in a sentence."""
+    rows = [
+        name for name, of_seeds in results.by_row(parameters).items()
+        if all("layer_validation" in record.curves and record.stopped["best_epoch"] == 1 for record in of_seeds)
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    return (
+        f"Best after their first epoch with every seed: {'; '.join(rows)}. More epochs on the training people made "
+        "these layers worse on others. The start at the classifier is itself no candidate, so that such a row is a little "
+        "below the baseline where training brings nothing."
+    )
+
+
 def _people(records: Mapping[str, list[Record]], results: Results) -> Figure:
     """Figure 6: mean and standard deviation of the frames' mIoU for each person."""
     with figures.style():
