@@ -168,8 +168,8 @@ def worse_from_the_start(results: Results, parameters: StudyParameters) -> str:
         return ""
     return (
         f"Best after their first epoch with every seed: {'; '.join(rows)}. More epochs on the training people made "
-        "these layers worse on others. The start at the classifier is itself no candidate, so that such a row is a little "
-        "below the baseline where training brings nothing."
+        "these layers worse on others. The start at the classifier is itself no candidate, so that such a row is a "
+        "little below the baseline where training brings nothing."
     )
 
 
