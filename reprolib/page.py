@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import HTML, display
@@ -367,6 +368,8 @@ class Page:
     def _figures_of(self, p: StudyParameters) -> Mapping[str, Figure]:
         if p.data not in self._drawn:
             self._drawn[p.data] = self.study.module("figures").drawn(self.results, p)
+            for figure in self._drawn[p.data].values():
+                plt.close(figure)  # or the notebook shows it below this cell as well as in its place
         return self._drawn[p.data]
 
     def _remake(self, p: StudyParameters, place: str) -> str:

@@ -114,8 +114,11 @@ def test_a_figure_is_shown_of_the_most_trusted_data_that_have_it(core, monkeypat
     for data in ("synthetic", "public", "paper"):
         save(store, study, BASE, data=data)
 
+    drawings = {}
+
     def drawn(results, parameters):
-        return {"figure 1": parameters.data} if parameters.data != "paper" else {}
+        drawings[parameters.data] = {"figure 1": plt.figure()} if parameters.data != "paper" else {}
+        return drawings[parameters.data]
 
     fake.register(monkeypatch, ".figures", drawn=drawn)
     shown = []
@@ -123,7 +126,8 @@ def test_a_figure_is_shown_of_the_most_trusted_data_that_have_it(core, monkeypat
     made = opened(study, store)
     made.figure("figure 1", "figure 1", "Figure 1.")
     made.figure("figure 2", "figure 2", "Figure 2.")
-    assert shown == [("public", "figure-1-public-cpu.png")]
+    assert shown == [(drawings["public"]["figure 1"], "figure-1-public-cpu.png")]
+    assert not plt.get_fignums()  # a notebook shows open figures at the end of a cell, wherever they belong
     assert "Figure 1. Data: public; profile: cpu" in html[0]
     assert html[1] == "<p><em>Figure 2. Not run: no record of its rows.</em></p>"
 
