@@ -127,7 +127,8 @@ def test_a_figure_is_shown_of_the_most_trusted_data_that_have_it(core, monkeypat
     made.figure("figure 1", "figure 1", "Figure 1.")
     made.figure("figure 2", "figure 2", "Figure 2.")
     assert shown == [(drawings["public"]["figure 1"], "figure-1-public-cpu.png")]
-    assert not plt.get_fignums()  # a notebook shows open figures at the end of a cell, wherever they belong
+    # a notebook shows open figures at the end of a cell, wherever they belong
+    assert not plt.fignum_exists(drawings["public"]["figure 1"].number)
     assert "Figure 1. Data: public; profile: cpu" in html[0]
     assert html[1] == "<p><em>Figure 2. Not run: no record of its rows.</em></p>"
 
