@@ -118,7 +118,7 @@ def test_its_page_has_the_table_the_figure_and_the_answer(project, ran):
     html = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
     assert "Table 2. Dice coefficient (%)" in html and all(row in html for row in ROWS)
     # two epochs with a patience of one cannot converge
-    assert "better than re-weighted cross-entropy. Not tested on rendered data" in html
+    assert "better than re-weighted cross-entropy”: <strong>not tested</strong> on rendered data" in html
     assert "5 of 5 numbers of the paper or its release are met exactly" in html
     assert not [output for output in outputs if output.output_type == "error"]
     assert (project / "results" / "smoke" / "figures" / ID / "figure-6-synthetic-smoke.png").stat().st_size > 10_000

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from reprolib import planning, studies, tuning
+from reprolib import planning, studies, tries, tuning
 from reprolib.datasets import grid, synthetic_speech
 from reprolib.datasets.speech import mouth_crops
 from reprolib.errors import UserError
@@ -119,9 +119,9 @@ def test_two_streams_start_from_the_rows_of_the_single_ones_and_sentences_from_t
 
 
 def test_a_tuned_learning_rate_is_the_best_of_those_tried():
-    tries = tuning.read(STUDY)
-    for name in {t.row for t in tries if (t.data, t.profile) == ("public", "cpu")}:
-        best = tuning.best(tries, data="public", profile="cpu", row=name)
+    logged = tuning.read(STUDY)
+    for name in {t.row for t in logged if (t.data, t.profile) == ("public", "cpu")}:
+        best = tries.best(logged, data="public", profile="cpu", row=name)
         assert rows("cpu", "public")[name].config.training.lr == best, name
 
 

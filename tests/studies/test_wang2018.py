@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from reprolib import planning, studies, tuning
+from reprolib import planning, studies, tries, tuning
 from reprolib.datasets.clips import ClipSet
 from reprolib.datasets.landmark_masks import BACKGROUND, CLASSES, EYES, INNER_MOUTH, OUTER_MOUTH, SKIN
 from reprolib.errors import UserError
@@ -104,9 +104,9 @@ def test_rows_that_claims_compare_get_the_same_care():
 
 
 def test_a_tuned_learning_rate_is_the_best_of_those_tried():
-    tries = tuning.read(STUDY)
-    for name in {t.row for t in tries if (t.data, t.profile) == ("public", "cpu")}:
-        best = tuning.best(tries, data="public", profile="cpu", row=name)
+    logged = tuning.read(STUDY)
+    for name in {t.row for t in logged if (t.data, t.profile) == ("public", "cpu")}:
+        best = tries.best(logged, data="public", profile="cpu", row=name)
         assert rows("cpu", "public")[name].config.training.lr == best, name
 
 
