@@ -45,7 +45,7 @@ shown = page.open_study(
 # ## What we found
 
 # %% tags=["remove-input"]
-shown.findings("system", "linear-ce", "linear", "zoom")
+shown.findings("system", "zoom", "linear-inner", "conv-lstm", "linear-ce")
 shown.headline()
 
 # %% [markdown]

@@ -104,7 +104,7 @@ def _primary(count: int) -> str:
 
 
 def _in_full(claim: Mapping[str, Any]) -> str:
-    return f"“{claim['statement'].rstrip('.')}” is {claim['verdict']} on {_the(claim['data'])}: {_found(claim)}"
+    return f"“{claim['statement'].rstrip('.')}”: {claim['verdict']} on {_the(claim['data'])}, {_found(claim)}"
 
 
 def _the(data: str) -> str:

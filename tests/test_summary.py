@@ -31,8 +31,8 @@ def test_a_paper_of_which_nothing_was_run_says_so():
 def test_where_no_primary_claim_could_be_tested_another_is_told():
     sentence = summary.finding([claim(**NOTHING), claim(id="minor", statement="Masks are smooth.", primary=False)])
     assert sentence == (
-        "nothing has been run that could tell whether its 1 primary claim holds; of the others, “Masks are smooth” is "
-        "reproduced on rendered data: +2.00 points (+0.50 to +3.50; paper +1.60)."
+        "nothing has been run that could tell whether its 1 primary claim holds; of the others, “Masks are smooth”: "
+        "reproduced on rendered data, +2.00 points (+0.50 to +3.50; paper +1.60)."
     )
 
 
@@ -46,8 +46,8 @@ def test_a_finding_counts_each_claim_once_on_the_most_trusted_data_that_tested_i
         claim(data="paper", **NOTHING), claim(id="recall", verdict="smaller"), claim(id="speed", **NOTHING),
     ])  # fmt: skip
     assert sentence == (
-        "2 of 3 primary claims could be tested (1 smaller, 1 not reproduced); “Consensus raises the IoU” is not "
-        "reproduced on other real data: −0.25 points (−0.50 to +3.50; paper +1.60)."
+        "2 of 3 primary claims could be tested (1 smaller, 1 not reproduced); “Consensus raises the IoU”: not "
+        "reproduced on other real data, −0.25 points (−0.50 to +3.50; paper +1.60)."
     )
 
 
