@@ -395,6 +395,18 @@ def test_reduced_frames_show_the_same_labels():
     assert data.reduced(found, 64) is found
 
 
+def test_noise_on_reduced_frames_is_as_weak_as_noise_that_was_reduced_with_them():
+    grey = {"images": torch.full((64, 3, 32, 32), 128, dtype=torch.uint8), "labels": torch.zeros(64, 32, 32)}
+
+    def noise(frame: int) -> float:
+        frames, _ = data.varied(grey, torch.Generator().manual_seed(0), frame=frame)
+        deviations = frames[:, 0, 12:20, 12:20].flatten(1).std(1)  # the middle, which no black border reaches
+        return float(deviations[deviations > 1e-3].mean())
+
+    assert noise(32) == pytest.approx(0.1, rel=0.05)
+    assert noise(4 * 32) == pytest.approx(0.1 / 4, rel=0.05)
+
+
 def test_no_rendered_face_is_in_two_sets():
     sets = data.faces(BY_NAME[rows.STN].config, None)
     names = [name for part in (sets.train, sets.validation, sets.test) for name in part.names]

@@ -52,6 +52,7 @@ SHOWN = 6  # test faces that are kept for the figures
 SINGLE = len(CROPS) - 1  # crops that hold one class; the last is the mouth
 # How far the fine networks' crops are off in their own training, as shares of a crop's side; the authors' code.
 JITTER = (0.3, 0.3, 0.3, 0.3, 0.1, 0.1)
+NOISE = 0.01  # variance of the noise on a whole frame (Sec. 2.5.1 d), of pixels in [0, 1]; the authors' code
 
 
 @dataclass(frozen=True)
@@ -269,10 +270,16 @@ def reduced(found: FaceSet, side: int) -> FaceSet:
     )
 
 
-def varied(batch: Mapping[str, Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Frames float32 (N, 3, H, W) in [0, 1] and their labels int64, each with 0 to 4 changes (Sec. 2.5.1)."""
+def varied(batch: Mapping[str, Tensor], generator: torch.Generator, *, frame: int) -> tuple[Tensor, Tensor]:
+    """Frames float32 (N, 3, H, W) in [0, 1] and their labels int64, each with 0 to 4 changes (Sec. 2.5.1).
+
+    `frame` is the side of the whole frames, pixels: in frames that were reduced before, the noise is as weak as if it
+    had been reduced with them.
+    """
     operations = torch.randint(0, 5, (len(batch["images"]),), generator=generator)
-    return vary(batch["images"].float() / 255, batch["labels"].long(), generator, operations=operations)
+    images, labels = batch["images"].float() / 255, batch["labels"].long()
+    variance = NOISE * (images.shape[-1] / frame) ** 2
+    return vary(images, labels, generator, operations=operations, variance=variance)
 
 
 def shrunk(full: Tensor, side: int) -> Tensor:

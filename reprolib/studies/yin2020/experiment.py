@@ -220,9 +220,11 @@ def _fit(
     )
 
 
-def _on_varied(make: Callable[[Tensor, Tensor, torch.Generator], Batch]) -> Callable[[Batch, torch.Generator], Batch]:
+def _on_varied(
+    make: Callable[[Tensor, Tensor, torch.Generator], Batch], config: Config
+) -> Callable[[Batch, torch.Generator], Batch]:
     """The augmentation of a stage: `make(frames, labels, generator)` turns varied frames into what it learns from."""
-    return lambda batch, generator: make(*faces_of.varied(batch, generator), generator)
+    return lambda batch, generator: make(*faces_of.varied(batch, generator, frame=config.source.frame), generator)
 
 
 def _coarse(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted]:
@@ -244,7 +246,7 @@ def _coarse(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fit
         return _fit(
             model, faces_of.tensors(faces_of.reduced(sets.train, 2 * side)),
             lambda logits, batch: coarse_loss(logits, batch["labels"]), config.pretraining.coarse, seed, context,
-            augment=_on_varied(make), validate=torch.no_grad()(score),
+            augment=_on_varied(make, config), validate=torch.no_grad()(score),
         )  # fmt: skip
 
     return fitted_once("yin2020", _spec(config, "coarse", seed), lambda: icnn(config, len(CLASSES)), fit, context)
@@ -314,7 +316,7 @@ def _fine(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitte
 
         return _fit(
             model, faces_of.tensors(sets.train), _part_loss, config.pretraining.fine, seed, context,
-            inputs=("images", "theta"), augment=_on_varied(make),
+            inputs=("images", "theta"), augment=_on_varied(make, config),
             validate=lambda network: overall(network, sets.validation, at_truth),
         )  # fmt: skip
 
@@ -368,7 +370,7 @@ def _learn_together(model: STNICNN, config: Config, seed: int, context: Context)
 
     return _fit(
         model, faces_of.tensors(sets.train), loss, config.training, seed, context, rates=rates,
-        inputs=("images", "full"), augment=_on_varied(make),
+        inputs=("images", "full"), augment=_on_varied(make, config),
         validate=lambda network: overall(network, sets.validation, config),
     )  # fmt: skip
 
@@ -418,7 +420,7 @@ def _whole_face(config: Config, seed: int, context: Context) -> tuple[WholeFace,
     fitted = _fit(
         model.network, faces_of.tensors(faces_of.reduced(sets.train, 2 * side)),
         lambda logits, batch: coarse_loss(logits, batch["labels"]), config.training, seed, context,
-        augment=_on_varied(make), validate=lambda _: overall(model, sets.validation, config),
+        augment=_on_varied(make, config), validate=lambda _: overall(model, sets.validation, config),
     )  # fmt: skip
     return model, {"whole_face": fitted}
 
@@ -717,7 +719,7 @@ def workload(work: Work, *, images: int) -> Workload:
         return {**batch, "images": batch["images"].float() / 255}
 
     def augment(batch: Batch, own: torch.Generator) -> dict[str, Tensor]:
-        frames, labels = faces_of.varied({**batch, "images": 255 * batch["images"]}, own)
+        frames, labels = faces_of.varied({**batch, "images": 255 * batch["images"]}, own, frame=side)
         return {**batch, "images": frames, "labels": labels}
 
     losses = {

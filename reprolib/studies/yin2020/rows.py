@@ -148,7 +148,7 @@ def _training(
 # chosen on validation faces (tuning.csv).
 COARSE = {
     "smoke": _training(2, 1, 4, 2.3e-3, 5), "cpu": _training(60, 8, 16, 2.3e-3, 8),
-    "gpu": _training(100, 12, 32, 2.3e-3, 12),
+    "gpu": _training(100, 12, 32, 1e-3, 12),
 }  # fmt: skip
 LOCALISER = {
     "smoke": _training(2, 1, 4, 1.7e-3, 5), "cpu": _training(30, 5, 16, 1e-3, 5),
