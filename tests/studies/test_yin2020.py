@@ -21,7 +21,7 @@ from reprolib.report import published_from
 from reprolib.results import Results
 from reprolib.runner import run
 from reprolib.store import RunStore
-from reprolib.studies.yin2020 import data, experiment, figures, rows
+from reprolib.studies.yin2020 import data, evaluation, experiment, figures, networks, rows
 from reprolib.studies.yin2020.checkpoint import load_model
 from reprolib.studies.yin2020.scores import SCORES, parsing_metrics, per_part, percentages, share
 from reprolib.studies.yin2020.work import stage_spec, trained_elsewhere, with_stage_training
@@ -271,7 +271,7 @@ def test_inside_crops_counts_the_pixels_of_each_part():
     centres = torch.full((1, 6, 2), 25.0)
     centres[0, 4] = torch.tensor([12.0, 11.0])
     theta = theta_of_centres(centres, frame=(31, 31), patch=3)
-    counts = experiment.inside_crops(theta.numpy(), labels)
+    counts = evaluation.inside_crops(theta.numpy(), labels)
     assert counts[0].tolist() == [[0, 0]] * 4 + [[9, 15], [0, 0]]
     assert share(counts[0])[4] == 60
     assert np.isnan(share(counts[0])[0])
@@ -283,7 +283,7 @@ def test_the_centre_error_is_a_distance_in_pixels_over_the_parts_that_are_there(
     moved = torch.full((1, 6, 2), 10.0)
     moved[0, 0] += torch.tensor([3.0, 4.0])
     theta, true = (theta_of_centres(c, frame=(31, 31), patch=5) for c in (moved, truth))
-    errors = experiment.centre_errors(theta, true, frame=(31, 31))
+    errors = evaluation.centre_errors(theta, true, frame=(31, 31))
     np.testing.assert_allclose(errors, [[5.0, 3.0]], atol=1e-4)
     assert per_part(errors.sum(0)) == pytest.approx(5 / 3)
 
@@ -547,11 +547,11 @@ def test_with_nothing_erased_all_parts_are_left_and_with_everything_none(small_r
 
 
 def test_both_methods_are_timed_in_turn_and_judged_only_where_nothing_else_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "REPEATS", 2)
-    monkeypatch.setattr(experiment, "TIMED_BATCHES", (1, 2))
+    monkeypatch.setattr(evaluation, "REPEATS", 2)
+    monkeypatch.setattr(evaluation, "TIMED_BATCHES", (1, 2))
     config = BY_NAME[rows.TIMED_STN].config
     for load, is_judged in ((0.9, True), (3.0, False)):
-        monkeypatch.setattr(experiment.os, "getloadavg", lambda load=load: (load, 0, 0))
+        monkeypatch.setattr(evaluation.os, "getloadavg", lambda load=load: (load, 0, 0))
         outcome = experiment.run(config, 0, Context(results=tmp_path))
         assert outcome.metrics["milliseconds"] > 0
         assert ("relative_time" in outcome.arrays) is is_judged
@@ -559,7 +559,7 @@ def test_both_methods_are_timed_in_turn_and_judged_only_where_nothing_else_runs(
 
 
 def test_a_whole_face_network_answers_at_the_size_of_the_frame():
-    network = experiment.WholeFace(torch.nn.Conv2d(3, 9, 1), side=32)
+    network = networks.WholeFace(torch.nn.Conv2d(3, 9, 1), side=32)
     assert network(torch.rand(1, 3, 70, 70)).shape == (1, 9, 70, 70)
 
 
@@ -633,4 +633,4 @@ def test_figure_7_samples_odd_crops_on_pixels_and_even_ones_between():
 
 def test_crops_and_parts_are_named_alike_in_figures_and_data():
     assert tuple(CROPS) == figures.PARTS
-    assert experiment.ERASED == figures.ERASED
+    assert evaluation.ERASED == figures.ERASED

@@ -287,6 +287,12 @@ def shrunk(full: Tensor, side: int) -> Tensor:
     return F.interpolate(full, (side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
+def small_frames(found: FaceSet, side: int) -> Tensor:
+    """The frames as stage 1 sees them, float32 (N, 3, side, side)."""
+    some = tensors(found)["images"].split(FACES_AT_A_TIME)
+    return torch.cat([shrunk(images.float() / 255, side) for images in some])
+
+
 def resized_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     """Labels (N, H, W) at another (height, width), int64, each pixel that of the nearest."""
     return F.interpolate(labels[:, None].float(), size, mode="nearest-exact")[:, 0].long()

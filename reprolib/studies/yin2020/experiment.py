@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,39 +9,41 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from reprolib import metrics, report
 from reprolib.checkpoints import fitted_once
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.parsing_faces import CLASSES, CROPS, vary
-from reprolib.datasets.people import numbered
-from reprolib.datasets.pictures import resize_labels, resize_picture
 from reprolib.losses.parsing_loss import coarse_loss, part_loss, theta_loss
 from reprolib.measuring import Workload
 from reprolib.models import complexity, pretrained
-from reprolib.models.cropper import theta_of_hard_labels
 from reprolib.models.icnn import ICNN, OriginalICNN
 from reprolib.models.icnn import pyramid as pyramid_of
 from reprolib.models.localisation import LightLocalisation, LocalisationNetwork
-from reprolib.models.spatial_transformer import centres_of_theta, constrain, crop, theta_of_centres
-from reprolib.models.stn_icnn import STNICNN, FineStage, assemble, labels_of
+from reprolib.models.spatial_transformer import constrain, crop, theta_of_centres
+from reprolib.models.stn_icnn import STNICNN
 from reprolib.planning import Work
 from reprolib.studies.yin2020 import data as faces_of
 from reprolib.studies.yin2020 import rows as r
 from reprolib.studies.yin2020.checkpoint import FINE_LABELS, save_model
 from reprolib.studies.yin2020.config import Config, Training
-from reprolib.studies.yin2020.scores import per_part, percentages, share
+from reprolib.studies.yin2020.evaluation import BATCH, centre_errors, overall, score, timed
+from reprolib.studies.yin2020.networks import (
+    MeanMask,
+    WholeFace,
+    assembled,
+    fine_stage,
+    icnn,
+    localiser,
+    network_of,
+    on_device,
+    patches,
+)  # fmt: skip
+from reprolib.studies.yin2020.scores import per_part, percentages
 from reprolib.studies.yin2020.work import needs_localiser, stage_spec, trained_elsewhere, with_stage_training
 from reprolib.training import Batch, Fitted, Schedule, fabric_of, train
 from reprolib.trial import Context, Outcome
 
-BATCH = 16  # faces at a time in the test
-ERASED = tuple(range(len(CROPS) + 1))  # numbers of erased parts (Figure 5)
-SCORED = 2  # erased parts with which whole faces are scored, too
-KEPT_SIDE = 192  # pixels: the longest side of images in a record
-REPEATS, TIMED_BATCHES = 12, (1, 32)
-ALONE = 1.5  # the most processes that may want a core, this one included, for a time to be judged
 THETA_WEIGHT = 1000.0  # of Eq. 19 beside the part loss: a crop ten pixels off (of 192) then costs about as much as that
 
 # --- one trial ---------------------------------------------------------------------------------------
@@ -52,10 +52,10 @@ THETA_WEIGHT = 1000.0  # of Eq. 19 beside the part loss: a crop ten pixels off (
 def run(config: Config, seed: int, context: Context) -> Outcome:
     """Train the row's networks and score them once on the test faces; every random number follows from `seed`."""
     if config.stage == "timing":
-        return _timed(config, seed, context)
+        return timed(config, seed, context)
     model, trainings = _trained(config, seed, context)
     model.to(context.device).eval()
-    outcome = _score(model, config, seed, context)
+    outcome = score(model, config, seed, context)
     outcome.metrics["validation"] = overall(model, faces_of.faces(config, context.data_root).validation, config)
     outcome.curves = {f"{name}_{curve}": values for name, f in trainings.items() for curve, values in f.curves.items()}
     if trainings:
@@ -109,84 +109,12 @@ def _trained(config: Config, seed: int, context: Context) -> tuple[nn.Module, di
         model, fitted = _fine(config, seed, context)
         if config.cropper == "mean":
             train_labels = faces_of.faces(config, context.data_root).train.labels
-            model.register_buffer("mean", faces_of.mean_theta(train_labels, **_patches(config)))
+            model.register_buffer("mean", faces_of.mean_theta(train_labels, **patches(config)))
         return model, {"fine": fitted}
     return _parser(config, seed, context)
 
 
-# --- networks ----------------------------------------------------------------------------------------
-
-
-def icnn(config: Config, labels: int) -> nn.Module:
-    """An untrained network of one stage."""
-    kind = OriginalICNN if config.network == "OriginalICNN" else ICNN
-    return kind(labels, channels=config.channels)
-
-
-def localiser(config: Config, *, mean: Tensor) -> nn.Module:
-    """An untrained localisation network that starts at θ `mean` (6, 2, 3)."""
-    kind = LightLocalisation if config.localiser == "light" else LocalisationNetwork
-    return kind(mean=mean, isotropic=config.isotropic)
-
-
-def fine_stage(config: Config) -> FineStage:
-    """The untrained second stage."""
-    networks = {kind: icnn(config, labels) for kind, labels in FINE_LABELS.items()}
-    return FineStage(networks, **_patches(config), aligned=False)
-
-
-def assembled(config: Config, *, coarse: nn.Module, places: nn.Module | None, fine: Mapping[str, nn.Module]) -> STNICNN:
-    """The two-stage parser from its networks."""
-    return STNICNN(
-        coarse=coarse, localiser=places, fine=dict(fine.items()), **_patches(config),
-        cropper="baseline" if places is None else "roi_align" if config.cropper == "roi_align" else "stn",
-    )  # fmt: skip
-
-
-class WholeFace(nn.Module):
-    """A network that labels the frame at once: the frame shrunk to `side`, its logits enlarged again.
-
-    full: float32 (N, 3, H, W) in [0, 1] → logits float32 (N, 9, H, W).
-    """
-
-    def __init__(self, network: nn.Module, *, side: int) -> None:
-        super().__init__()
-        self.network, self.side = network, side
-
-    def forward(self, full: Tensor) -> Tensor:
-        logits = self.network(pretrained.normalised(255 * faces_of.shrunk(full, self.side)))
-        return F.interpolate(logits, full.shape[-2:], mode="bilinear", align_corners=False)
-
-
-class MeanMask(nn.Module):
-    """A prediction that does not look at the image: labels uint8 (H, W), the same for every face."""
-
-    def __init__(self, labels: Tensor) -> None:
-        super().__init__()
-        self.labels = nn.Parameter(labels.float(), requires_grad=False)
-
-    def forward(self, full: Tensor) -> Tensor:
-        """Frames (N, 3, H, W) -> scores (N, 9, H, W)."""
-        scores = F.one_hot(self.labels.long(), len(CLASSES)).permute(2, 0, 1).float()
-        return scores.expand(len(full), *scores.shape)
-
-
-def _mean_mask(found: FaceSet) -> MeanMask:
-    """The constant mask with the highest overall F1 on the training faces: parts wherever some are often enough."""
-    counts = np.stack([(found.labels == k).sum(0) for k in range(1, len(CLASSES))])
-    part, often = counts.argmax(0) + 1, counts.sum(0) / len(found)
-    parts_of_face = often.sum()
-    ordered = np.sort(often.ravel())[::-1]
-    dice = 2 * ordered.cumsum() / (np.arange(1, ordered.size + 1) + parts_of_face)
-    best = ordered[dice.argmax()]
-    return MeanMask(torch.from_numpy(np.where((often >= best) & (often > 0), part, 0)))
-
-
 # --- the stages --------------------------------------------------------------------------------------
-
-
-def _patches(config: Config) -> dict[str, int]:
-    return {"patch": config.source.patch, "mouth_patch": config.source.mouth_patch}
 
 
 def _schedule(training: Training, rates: Mapping[str, float] | None = None) -> Schedule:
@@ -227,26 +155,37 @@ def _on_varied(
     return lambda batch, generator: make(*faces_of.varied(batch, generator, frame=config.source.frame), generator)
 
 
+def _mean_mask(found: FaceSet) -> MeanMask:
+    """The constant mask with the highest overall F1 on the training faces: parts wherever some are often enough."""
+    counts = np.stack([(found.labels == k).sum(0) for k in range(1, len(CLASSES))])
+    part, often = counts.argmax(0) + 1, counts.sum(0) / len(found)
+    parts_of_face = often.sum()
+    ordered = np.sort(often.ravel())[::-1]
+    dice = 2 * ordered.cumsum() / (np.arange(1, ordered.size + 1) + parts_of_face)
+    best = ordered[dice.argmax()]
+    return MeanMask(torch.from_numpy(np.where((often >= best) & (often > 0), part, 0)))
+
+
 def _coarse(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted]:
     """Stage 1 alone, Eq. 18; it learns from frames that are reduced to twice its input."""
 
     def fit(model: nn.Module) -> Fitted:
         sets, side = faces_of.faces(config, context.data_root), config.small
-        held_out = _small_frames(sets.validation, side)
+        held_out = faces_of.small_frames(sets.validation, side)
         truth = faces_of.resized_labels(torch.from_numpy(sets.validation.labels), (side, side)).numpy()
 
         def make(frames: Tensor, labels: Tensor, _) -> Batch:
             return {"images": faces_of.shrunk(frames, side), "labels": faces_of.resized_labels(labels, (side, side))}
 
-        def score(network: nn.Module) -> float:
-            found = [network(_on(network, some)).argmax(1).cpu() for some in held_out.split(BATCH)]
+        def held_out_score(network: nn.Module) -> float:
+            found = [network(on_device(network, some)).argmax(1).cpu() for some in held_out.split(BATCH)]
             confusion = metrics.confusion(torch.cat(found), truth, len(CLASSES))
             return percentages(confusion.sum(0))["overall"]
 
         return _fit(
             model, faces_of.tensors(faces_of.reduced(sets.train, 2 * side)),
             lambda logits, batch: coarse_loss(logits, batch["labels"]), config.pretraining.coarse, seed, context,
-            augment=_on_varied(make, config), validate=torch.no_grad()(score),
+            augment=_on_varied(make, config), validate=torch.no_grad()(held_out_score),
         )  # fmt: skip
 
     return fitted_once("yin2020", _spec(config, "coarse", seed), lambda: icnn(config, len(CLASSES)), fit, context)
@@ -257,7 +196,7 @@ def _localiser(config: Config, seed: int, context: Context) -> tuple[nn.Module, 
 
     def build() -> nn.Module:
         labels = faces_of.faces(config, context.data_root).train.labels
-        return localiser(config, mean=faces_of.mean_theta(labels, **_patches(config)))
+        return localiser(config, mean=faces_of.mean_theta(labels, **patches(config)))
 
     def fit(model: nn.Module) -> Fitted:
         coarse = _coarse(config, seed, context)[0]
@@ -266,14 +205,16 @@ def _localiser(config: Config, seed: int, context: Context) -> tuple[nn.Module, 
         held_out = rough_masks(coarse, sets.validation, config, versions=1, seed=seed)
         frame = (config.source.frame,) * 2
 
-        def score(network: nn.Module) -> float:
+        def held_out_score(network: nn.Module) -> float:
             masks = held_out["images"].split(BATCH)
-            found = torch.cat([network(_probabilities({"images": _on(network, some)})["images"]) for some in masks])
+            found = torch.cat(
+                [network(_probabilities({"images": on_device(network, some)})["images"]) for some in masks]
+            )
             return -float(per_part(centre_errors(found.cpu(), held_out["theta"], frame=frame).sum(0)))
 
         return _fit(
             model, learnt, lambda theta, batch: theta_loss(theta, batch["theta"]), config.pretraining.localiser, seed,
-            context, prepare=_probabilities, validate=torch.no_grad()(score),
+            context, prepare=_probabilities, validate=torch.no_grad()(held_out_score),
         )  # fmt: skip
 
     return fitted_once("yin2020", _spec(config, "localiser", seed), build, fit, context)
@@ -290,12 +231,12 @@ def rough_masks(coarse: nn.Module, found: FaceSet, config: Config, *, versions: 
     masks, theta = [], []
     for number in range(versions):
         for images, labels in zip(examples["images"].split(BATCH), examples["labels"].split(BATCH), strict=True):
-            frames, varied = _on(coarse, images).float() / 255, _on(coarse, labels).long()
+            frames, varied = on_device(coarse, images).float() / 255, on_device(coarse, labels).long()
             if number:
                 frames, varied = vary(frames, varied, generator, operations=torch.full((len(frames),), number))
             rough = coarse(faces_of.shrunk(frames, config.small)).softmax(1)
             masks.append((255 * rough).round().to(torch.uint8).cpu())
-            theta.append(faces_of.true_theta(varied, **_patches(config)).cpu())
+            theta.append(faces_of.true_theta(varied, **patches(config)).cpu())
     return {"images": torch.cat(masks), "theta": torch.cat(theta)}
 
 
@@ -311,7 +252,7 @@ def _fine(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitte
         at_truth = replace(config, stage="fine", cropper="true")
 
         def make(frames: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
-            theta = faces_of.jittered_theta(labels, generator, **_patches(config))
+            theta = faces_of.jittered_theta(labels, generator, **patches(config))
             return {"images": frames, "theta": theta, "labels": labels}
 
         return _fit(
@@ -358,7 +299,7 @@ def _learn_together(model: STNICNN, config: Config, seed: int, context: Context)
         batch = {"images": faces_of.shrunk(frames, side), "full": frames, "labels": labels}
         if config.kept_losses:
             batch["rough_labels"] = faces_of.resized_labels(labels, (side, side))
-            batch["theta"] = faces_of.true_theta(labels, **_patches(config))
+            batch["theta"] = faces_of.true_theta(labels, **patches(config))
         return batch
 
     def loss(outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
@@ -396,10 +337,10 @@ def _set_scale(model: STNICNN, found: FaceSet, config: Config) -> None:
 
     The labels are not used: the mean scale that it predicts for these faces becomes (patch − 1) / (frame − 1).
     """
-    images = _small_frames(found, config.small)
-    rough = torch.cat([model.coarse(_on(model, some)).softmax(1) for some in images.split(BATCH)])
+    images = faces_of.small_frames(found, config.small)
+    rough = torch.cat([model.coarse(on_device(model, some)).softmax(1) for some in images.split(BATCH)])
     predicted = model.localiser(rough).mean(0)  # (6, 2, 3)
-    wanted = torch.tensor(faces_of.sides(**_patches(config))).to(predicted) - 1
+    wanted = torch.tensor(faces_of.sides(**patches(config))).to(predicted) - 1
     wanted = wanted / (config.source.frame - 1)
     bias = model.localiser.head.bias.view(len(CROPS), 2, 3)
     for axis in (0, 1):
@@ -429,150 +370,6 @@ def _spec(config: Config, stage: str, seed: int) -> dict:
     return {**stage_spec(config, stage), "seed": seed}
 
 
-def _on(network: nn.Module, values: Tensor) -> Tensor:
-    return values.to(next(network.parameters()).device)
-
-
-def _small_frames(found: FaceSet, side: int) -> Tensor:
-    """The frames as stage 1 sees them, float32 (N, 3, side, side)."""
-    images = faces_of.tensors(found)["images"]
-    return torch.cat([faces_of.shrunk(some.float() / 255, side) for some in images.split(BATCH)])
-
-
-# --- scores ------------------------------------------------------------------------------------------
-
-
-def overall(model: nn.Module, found: FaceSet, config: Config) -> float:
-    """The main score: overall F1 × 100 over whole frames, with the row's own cropper."""
-    was_training = model.training
-    labels = parse(model.eval(), found, config)[0]
-    model.train(was_training)
-    return percentages(_confusion(labels, found).sum(0))["overall"]
-
-
-def _confusion(labels: np.ndarray, found: FaceSet) -> np.ndarray:
-    """(N, 9, 9) pixel counts over the whole frame."""
-    return metrics.confusion(labels, found.labels, len(CLASSES)).astype(np.int32)
-
-
-@torch.no_grad()
-def parse(model: nn.Module, found: FaceSet, config: Config) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels uint8 (N, H, W) of the whole frames, and θ float32 (N, 6, 2, 3) where the row crops."""
-    examples, labels, places = faces_of.tensors(found), [], []
-    for images, truth in zip(examples["images"].split(BATCH), examples["labels"].split(BATCH), strict=True):
-        full = _on(model, images).float() / 255
-        frame = tuple(full.shape[-2:])
-        if isinstance(model, (WholeFace, MeanMask)):
-            labels.append(model(full).argmax(1).to(torch.uint8).cpu())
-            continue
-        if config.stage == "coarse":
-            rough = getattr(model, "coarse", model)(faces_of.shrunk(full, config.small)).argmax(1)
-            labels.append(faces_of.resized_labels(rough, frame).to(torch.uint8).cpu())
-            continue
-        fine = model.fine if isinstance(model, STNICNN) else model
-        outputs = fine(full, _theta(model, full, truth.to(full.device), config))
-        labels.append(labels_of(outputs, frame=frame).cpu())
-        places.append(outputs["theta"].float().cpu())
-    return torch.cat(labels).numpy(), torch.cat(places).numpy() if places else None
-
-
-def _theta(model: nn.Module, full: Tensor, truth: Tensor, config: Config) -> Tensor:
-    """Where the row's cropper finds the parts: float32 (N, 6, 2, 3)."""
-    frame = tuple(full.shape[-2:])
-    if config.cropper == "true":
-        return faces_of.true_theta(truth, **_patches(config))
-    if config.cropper == "mean":
-        return model.mean.expand(len(full), *model.mean.shape)
-    rough = model.coarse(faces_of.shrunk(full, config.small)).softmax(1)
-    if config.cropper == "hard":
-        return theta_of_hard_labels(rough, frame=frame, patch=faces_of.sides(**_patches(config)))
-    return model.locate(rough, frame=frame)
-
-
-def inside_crops(theta: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Of each part's pixels, how many are inside its crop, and how many there are: int32 (N, 6, 2).
-
-    theta: float32 (N, 6, 2, 3); labels: uint8 (N, H, W). A crop reaches half a pixel beyond the middles of its
-    outermost pixels.
-    """
-    height, width = labels.shape[1:]
-    last = np.array([width - 1, height - 1])
-    middle = centres_of_theta(torch.from_numpy(theta), frame=(height, width)).numpy()  # (N, 6, 2)
-    reach = np.abs(theta[..., (0, 1), (0, 1)]) * last / 2 + 0.5
-    counts = np.zeros((*theta.shape[:2], 2), np.int32)
-    for face, one in enumerate(labels):
-        for part, classes in enumerate(CROPS.values()):
-            places = np.argwhere(np.isin(one, classes))[:, ::-1]  # (x, y)
-            inside = (np.abs(places - middle[face, part]) <= reach[face, part]).all(axis=1)
-            counts[face, part] = inside.sum(), len(places)
-    return counts
-
-
-def centre_errors(theta: Tensor, truth: Tensor, *, frame: tuple[int, int]) -> np.ndarray:
-    """How far the middles of the crops are from the true ones: float32 (N, 2), the sum in pixels and the number.
-
-    theta, truth: (N, 6, 2, 3). Parts that a face lacks are not counted.
-    """
-    distance = (centres_of_theta(theta, frame=frame) - centres_of_theta(truth, frame=frame)).norm(dim=-1)
-    known = distance.isfinite()
-    return torch.stack([distance.nan_to_num(0).sum(1), known.sum(1)], dim=1).float().numpy()
-
-
-def _score(model: nn.Module, config: Config, seed: int, context: Context) -> Outcome:
-    test = faces_of.faces(config, context.data_root).test
-    labels, theta = parse(model, test, config)
-    arrays = {"confusion": _confusion(labels, test), "units": numbered(test.persons or test.names)}
-    scores = percentages(arrays["confusion"].sum(0))
-    if theta is not None:
-        truth = faces_of.true_theta(torch.from_numpy(np.ascontiguousarray(test.labels)), **_patches(config))
-        arrays["crop_recall"] = inside_crops(theta, test.labels)
-        arrays["centre_error"] = centre_errors(torch.from_numpy(theta), truth, frame=test.labels.shape[1:])
-        scores["crop_recall"] = float(share(arrays["crop_recall"].sum((0, 1))))
-        scores["centre_error"] = float(per_part(arrays["centre_error"].sum(0)))
-    if config.erased_faces and config.stage in ("two-stage", "together"):
-        arrays |= _missing_parts(model, config, seed, context)
-        scores["recall_erased"] = float(share(arrays["recall_erased"].sum((0, 1))))
-        scores["recall_left"] = float(share(arrays["recall_left"].sum((0, 1))))
-        scores["overall_erased"] = percentages(arrays["confusion_erased"].sum(0))["overall"]
-        scores |= _on_fasseg(model, config, context)
-    if seed == 0 and (shown := faces_of.shown_faces(config, context.data_root)) is not None:
-        arrays |= _examples(model, shown, config)
-    people = len(np.unique(arrays["units"]))
-    return Outcome(scores, arrays=arrays, units={"face": people})
-
-
-def _missing_parts(model: STNICNN, config: Config, seed: int, context: Context) -> dict[str, np.ndarray]:
-    """Faces whose parts are painted over, one more at a time: which of the parts' pixels the crops still hold.
-
-    "recall_erased", "recall_left": int32 (faces, numbers of erased parts, 2) over the parts that are erased and over
-    the others; "confusion_erased": the whole faces with `SCORED` parts erased.
-    """
-    erased, left, arrays = [], [], {}
-    for number in ERASED:
-        found = faces_of.faces_without(config, context.data_root, number=number)
-        labels, theta = parse(model, found, config)
-        counts = inside_crops(theta, found.labels)
-        lost = np.array([[f"no {part}" in tags for part in CROPS] for tags in found.tags])[..., None]
-        erased.append((counts * lost).sum(1))
-        left.append((counts * ~lost).sum(1))
-        if number == SCORED:
-            arrays["confusion_erased"] = _confusion(labels, found)
-            arrays["units_erased"] = numbered(found.persons or found.names)
-            if seed == 0 and config.dataset != "helen":
-                some = found.subset(faces_of.evenly_spaced(len(found), faces_of.SHOWN))
-                arrays |= {f"missing_{name}": value for name, value in _examples(model, some, config).items()}
-    return {"recall_erased": np.stack(erased, 1), "recall_left": np.stack(left, 1), **arrays}
-
-
-def _on_fasseg(model: STNICNN, config: Config, context: Context) -> dict[str, float]:
-    """The columns of Table 2 on FASSEG, where it is at hand; the parser has not seen it."""
-    found = faces_of.fasseg_faces(config.source, context.data_root)
-    if found is None:
-        return {}
-    labels = parse(model, found, config)[0]
-    return {f"{name}_fasseg": value for name, value in percentages(_confusion(labels, found).sum(0)).items()}
-
-
 def _printed_rates(config: Config, trainings: Mapping[str, Fitted]) -> dict[str, float]:
     """Table 1 in the paper's columns: learning rates × 10⁶, batch size, and the epochs that the longest stage took."""
     if config.stage != "together" or config.elsewhere:
@@ -591,121 +388,7 @@ def _printed_rates(config: Config, trainings: Mapping[str, Fitted]) -> dict[str,
     }  # fmt: skip
 
 
-# --- what the figures need ---------------------------------------------------------------------------
-
-
-def _examples(model: nn.Module, found: FaceSet, config: Config) -> dict[str, np.ndarray]:
-    """Predictions on a few faces, rough masks and θ, and the faces themselves.
-
-    "example_…": images uint8 (N, h, w, 3), labels and predictions uint8 (N, h, w), no side longer than `KEPT_SIDE`;
-    coarse uint8 (N, s, s); theta float32 (N, 6, 2, 3).
-    """
-    labels, theta = parse(model, found, config)
-    side = min(KEPT_SIDE, config.source.frame)
-    arrays = {"example_predictions": np.stack([resize_labels(one, side) for one in labels])}
-    if isinstance(model, STNICNN):
-        arrays["example_images"] = np.stack([resize_picture(one, side) for one in found.images])
-        arrays["example_labels"] = np.stack([resize_labels(one, side) for one in found.labels])
-        arrays["example_theta"] = theta
-        rough = parse(model, found, replace(config, stage="coarse"))[0]
-        arrays["example_coarse"] = np.stack([resize_labels(one, config.small) for one in rough])
-    return arrays
-
-
-# --- speed -------------------------------------------------------------------------------------------
-
-
-def _timed(config: Config, seed: int, context: Context) -> Outcome:
-    """How long a row takes per face, from frame to labels, in percent of the baseline that is timed in turn with it.
-
-    Untrained networks: their values do not matter here. The arrays that are judged are left out where other processes
-    want the cores, too.
-    """
-    torch.manual_seed(seed)
-    found = faces_of.faces(config, context.data_root)
-    mean = faces_of.mean_theta(found.train.labels, **_patches(config))
-    models = []
-    for cropper in ("baseline", config.cropper):
-        place = localiser(config, mean=mean) if cropper == "stn" else None
-        parser = replace(config, cropper=cropper)
-        networks = {kind: icnn(config, count) for kind, count in FINE_LABELS.items()}
-        models.append(assembled(parser, coarse=icnn(config, len(CLASSES)), places=place, fine=networks))
-    models = [model.to(context.device).eval() for model in models]
-    images = faces_of.tensors(found.test)["images"]
-    most = max(TIMED_BATCHES)
-    full = images[torch.arange(most) % len(images)].to(context.device).float() / 255
-    took = np.zeros((REPEATS, len(models), len(TIMED_BATCHES)))
-    for repeat in range(-2, REPEATS):  # the first two warm up
-        for which, model in enumerate(models):
-            for kind, count in enumerate(TIMED_BATCHES):
-                start = time.perf_counter()
-                model.parse(faces_of.shrunk(full[:count], config.small), full[:count])
-                if full.is_cuda:
-                    torch.cuda.synchronize()
-                took[max(repeat, 0), which, kind] = 1000 * (time.perf_counter() - start) / count
-    relative = 100 * took[:, 1] / took[:, 0]
-    own, share_of_baseline = np.median(took[:, 1], axis=0), np.median(relative, axis=0)
-    scores = {
-        "milliseconds": float(own[0]), "milliseconds_batched": float(own[1]),
-        "relative_time": float(share_of_baseline[0]), "relative_time_batched": float(share_of_baseline[1]),
-    }  # fmt: skip
-    load = os.getloadavg()[0]
-    arrays: dict[str, np.ndarray] = {"repeats": np.arange(REPEATS)}
-    if load <= ALONE:
-        arrays |= {"relative_time": relative[:, 0], "relative_time_batched": relative[:, 1]}
-    return Outcome(scores | {"load": float(load)}, arrays=arrays)
-
-
 # --- for `plan` --------------------------------------------------------------------------------------
-
-
-class OfFrames(nn.Module):
-    """A two-stage parser, or a part of it, as a network of whole frames: what `plan` counts and times.
-
-    In training it returns what the loss takes, else scores (N, 9, H, W).
-    """
-
-    def __init__(self, network: nn.Module, config: Config) -> None:
-        super().__init__()
-        self.network, self.small = network, config.small
-        frame = (config.source.frame,) * 2
-        middle = torch.full((1, len(CROPS), 2), float(frame[0] // 2))
-        self.theta = nn.Parameter(
-            theta_of_centres(middle, frame=frame, patch=faces_of.sides(**_patches(config))), requires_grad=False
-        )
-
-    def forward(self, full: Tensor) -> Tensor | dict[str, Tensor]:
-        if isinstance(self.network, STNICNN):
-            outputs = self.network(faces_of.shrunk(full, self.small), full)
-        else:
-            outputs = self.network(full, self.theta.expand(len(full), -1, -1, -1))
-        return outputs if self.training else assemble(outputs, frame=tuple(full.shape[-2:]))
-
-
-class OfMasks(nn.Module):
-    """A localisation network fed with images in place of rough masks."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images.repeat(1, len(CLASSES) // images.shape[1], 1, 1))
-
-
-def network_of(work: Work) -> nn.Module:
-    """The network of a training, from random weights."""
-    config = work.config
-    if work.stage == "coarse":
-        return icnn(config, len(CLASSES))
-    if work.stage == "whole face":
-        return pretrained.unet("mobilenet_v2", len(CLASSES), pretrained=False)
-    place = localiser(config, mean=torch.zeros(len(CROPS), 2, 3)) if needs_localiser(config) else None
-    if work.stage == "localiser":
-        return OfMasks(place)
-    if work.stage == "fine":
-        return OfFrames(fine_stage(config), config)
-    return OfFrames(assembled(config, coarse=icnn(config, len(CLASSES)), places=place, fine=fine_stage(config)), config)
 
 
 def workload(work: Work, *, images: int) -> Workload:
