@@ -19,14 +19,14 @@ from torch.nn import functional as F
 
 from reprolib.machine import peak_memory, set_seeds
 from reprolib.models.encoder_decoder import EncoderDecoder
-from reprolib.models.fcn8s import FCN8s
+from reprolib.models.fcn_mobilenet import FCNMobileNet
 from reprolib.training import Schedule, make_fabric, train
 
 CLASSES, BATCH, STEPS, REPEATS = 3, 16, 2, 3
 NETWORKS = {
     "EncoderDecoder, width 16, 96 px": (lambda: EncoderDecoder(width=16, classes=CLASSES), 96),
     "U-Net, MobileNetV2, 128 px": (lambda: smp.Unet("mobilenet_v2", encoder_weights=None, classes=CLASSES), 128),
-    "FCN8s, width 16, 96 px": (lambda: FCN8s(width=16, fc_channels=256, classes=CLASSES), 96),
+    "FCN, MobileNetV2, 128 px": (lambda: FCNMobileNet(classes=CLASSES, pretrained=False), 128),
 }
 LOOPS = ("ours", "obvious")
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from graphlib import TopologicalSorter
@@ -35,10 +35,6 @@ class Fact:
     ours: float
     equal: bool
     source: str = "paper"
-
-    def to_json(self) -> dict:
-        """The fact as JSON-able fields."""
-        return asdict(self)
 
 
 def fact(study: str, quantity: str, published: str | float, ours: float, *, source: str = "paper") -> Fact:

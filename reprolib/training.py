@@ -74,14 +74,6 @@ class Schedule:
         return cls(epochs, batch_size, lr, change, watches_score=True, **more)
 
     @classmethod
-    def cosine(cls, epochs: int, batch_size: int, lr: float, *, final_lr: float, **more: Any) -> Schedule:
-        """The learning rate falls along half a cosine to `final_lr` (yang2023 Sec. IV-A3)."""
-        end = final_lr / lr
-        return cls.decay(
-            epochs, batch_size, lr, lambda i: end + (1 - end) * (1 + math.cos(math.pi * i / epochs)) / 2, **more
-        )
-
-    @classmethod
     def decay(
         cls,
         epochs: int,

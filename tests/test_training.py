@@ -201,12 +201,6 @@ def test_a_frozen_part_runs_once_over_all_images():
     assert torch.equal(model[1].running_mean, before)
 
 
-def test_the_rate_falls_along_half_a_cosine():
-    schedule = Schedule.cosine(epochs=4, batch_size=4, lr=1e-2, final_lr=2e-3)
-    rates = fit(network(), schedule=schedule).curves["lr"]
-    assert rates == pytest.approx([2e-3 + 8e-3 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in range(4)])
-
-
 def test_weight_decay_shrinks_the_weights_apart_from_the_gradient():
     schedule = Schedule.flat(1, 12, 1e-2, optimiser=torch.optim.AdamW, weight_decay=5.0)
     model = network()

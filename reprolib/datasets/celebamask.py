@@ -4,7 +4,7 @@ Official, as used in yin2020 Sec. 3.1 (`load`): 30,000 faces `CelebA-HQ-img/ID.j
 `CelebAMask-HQ-mask-anno/FOLDER/ID_PART.png` (no file = the part does not show) and
 `CelebA-HQ-to-CelebA-mapping.txt`, which leads to CelebA's partitions.
 
-Indexed (`load_indexed`): `celebamask/images/ID.jpg` and `celebamask/masks/ID.png`, whose palette indices are the
+Indexed (`read_indexed`): `celebamask/images/ID.jpg` and `celebamask/masks/ID.png`, whose palette indices are the
 classes `INDEXED_CLASSES`. It has no official split; `celebamask_split.csv` beside this module is the one that all
 studies and tools use.
 """
@@ -91,21 +91,6 @@ def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None
 def mask_path(folder: Path, number: int, part: str) -> Path:
     """Where the mask of one part of face `number` lies, if the part shows."""
     return folder / MASKS / str(number // PER_FOLDER) / f"{number:05d}_{part}.png"
-
-
-def load_indexed(root: Path, part: str, *, size: int = FRAME) -> FaceSet:
-    """The faces of `part` ("train", "validation" or "test" of `SPLIT`) in the indexed layout, sorted by name.
-
-    images uint8 (N, size, size, 3), labels uint8 (N, size, size) into `INDEXED_CLASSES`; left and right as in
-    `read_indexed`. UserError if a face is missing, unreadable or has labels of another size.
-    """
-    folder = indexed_folder(root)
-    images, labels = [], []
-    for name in split_names()[part]:
-        image, classes = read_indexed(folder, name)
-        images.append(resize_picture(image, size) if image.shape[:2] != (size, size) else image)
-        labels.append(resize_labels(classes, size))
-    return FaceSet(np.stack(images), np.stack(labels), INDEXED_CLASSES, split_names()[part])
 
 
 @cache

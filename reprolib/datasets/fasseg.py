@@ -6,8 +6,6 @@ Khan, Mauro, Leonardi, ICIP 2015; Khan, Mauro, Migliorati, Leonardi, ICME 2017.
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,8 +17,6 @@ from skimage.morphology import disk
 
 from reprolib.datasets import folders
 from reprolib.datasets.faces import FaceSet
-from reprolib.datasets.facesynth.occluders import paste_occluder
-from reprolib.datasets.part_labels import add_superpixels
 from reprolib.datasets.pictures import (
     box_of,
     crop_square,
@@ -229,64 +225,6 @@ def _brow_pieces(candidates: np.ndarray, labels: np.ndarray, *, smallest: int = 
         if face[ring].mean() > 0.5:
             found |= brow
     return found
-
-
-def as_part_labels(faces: FaceSet, *, n_segments: int = 250) -> FaceSet:
-    """FASSEG as the Part Labels task: 0 background, 1 face (skin, neck, ears, all parts, eyebrows), 2 hair.
-
-    `faces` has the raw classes of `load`. Superpixels: about `n_segments` SLIC superpixels an image.
-    """
-    labels = np.zeros_like(faces.labels)
-    for one, raw in zip(labels, faces.labels, strict=True):
-        one[(raw >= SKIN) | eyebrows(raw)] = 1
-        one[(raw == HAIR) & (one == 0)] = 2
-    return add_superpixels(replace(faces, labels=labels, classes=("background", "face", "hair")), n_segments=n_segments)
-
-
-def as_occluded(faces: FaceSet, *, seed: int, share: float = 0.8) -> FaceSet:
-    """FASSEG as the COFW task: 0 background, 1 face, 2 occlusion; a `share` of faces get a pasted occluder.
-
-    `faces` has the raw classes of `load`. Face is skin, all parts and eyebrows; hair is background, a fringe too,
-    which these labels do not tell from other hair. Each picture's occluder depends on `seed` and its name only, and
-    covers 10–60 % of the face, over all pictures about 22 % on average (COFW: 28 %). Boxes are those of the whole
-    face, as in COFW.
-    """
-    images, labels = faces.images.copy(), np.zeros_like(faces.labels)
-    boxes = np.zeros((len(faces), 4), np.float32)
-    for i, (name, raw) in enumerate(zip(faces.names, faces.labels, strict=True)):
-        labels[i] = (raw >= SKIN) | eyebrows(raw)
-        boxes[i] = box_of(labels[i] == 1)
-        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        if rng.random() < share:
-            x, y, width, height = box_of(raw >= EYES)
-            images[i], labels[i] = _occlude(images[i], labels[i], (x + width / 2, y + height / 2), rng)
-    return replace(faces, images=images, labels=labels, boxes=boxes, classes=("background", "face", "occlusion"))
-
-
-def _occlude(image: np.ndarray, labels: np.ndarray, middle, rng) -> tuple[np.ndarray, np.ndarray]:
-    """One occluder around pixel (x, y) `middle`, drawn until it covers 10–60 % of the face, at most 20 times."""
-    face = labels == 1
-    width = float(box_of(face)[2])
-    for _ in range(20):
-        occluded = paste_occluder(image, labels, rng, label=2, near=middle, scale=width)
-        if 0.1 <= (occluded[1][face] == 2).mean() <= 0.6:
-            return occluded
-    return image, labels
-
-
-def split_by_person(faces: FaceSet, *, test_fraction: float, seed: int) -> tuple[FaceSet, FaceSet]:
-    """(train, test) with nobody on both sides: a `test_fraction` of V2's and of V3's people is drawn with `seed`.
-
-    Not V2's official split, which has 12 people on both sides (see `SAME_PERSON`). All of a person's poses
-    and both series go to one side.
-    """
-    tested = set()
-    for part in ("V2/", "V3/"):
-        people = sorted({person for person in faces.persons if person.startswith(part)})
-        shuffled = np.random.default_rng(seed).permutation(people)
-        tested.update(shuffled[: round(test_fraction * len(people))])
-    in_test = np.array([person in tested for person in faces.persons])
-    return faces.subset(np.flatnonzero(~in_test)), faces.subset(np.flatnonzero(in_test))
 
 
 def check(root: Path) -> list[str]:

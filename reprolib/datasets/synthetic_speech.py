@@ -31,32 +31,6 @@ SPEAKERS = FaceOptions(
     side_light=0.15, blur=0.1, noise=0.2, jpeg=0.3, low_resolution=0.05, camera_strength=0.6,
 )  # fmt: skip
 
-# Each line has as many words that others of the vocabulary look like (left) as words that look like none (right), so
-# that about half of any beginning stands in a group of homophenes.
-_LINES = """
-pat bat | place water
-choose june shoes | five today room
-fan van | people four
-bear pear | young again
-two do new | blue house rain
-park mark bark | change world three
-feel veal | good open
-right rise | never join
-coat goat | weather small
-one what word | away seven many
-pin bin meat | shape red slow
-leaf leave | home green
-peach beach | over yes
-moat boat | think please
-in it | large food
-know so | thing time
-few view | game boy
-white wine | life show
-moon put | sun well
-chair share | fear zero
-"""
-VOCABULARY: tuple[str, ...] = tuple(_LINES.replace("|", " ").split())
-
 # 20 words without homophenes, and pairs that differ in nothing but the tongue and teeth that are seen between the lips.
 DISTINCT = (
     "water", "five", "today", "room", "people", "four", "young", "again", "blue", "house",

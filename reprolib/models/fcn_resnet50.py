@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 STRIDE = 16
-BLUE_GREEN_RED_MEANS = (103.939, 116.779, 123.68)  # of ImageNet, as the Caffe and Keras weights expect
 # block of Table 1 -> the module that ends it
 BLOCKS = {"Conv1": "conv1", "Conv2_x": "conv2", "Conv3_x": "conv3", "Conv4_x": "conv4", "Conv5_x": "conv5"}
 
@@ -108,12 +106,6 @@ def upsample_tf1(scores: Tensor, factor: int) -> Tensor:
     repeated = F.pad(scores, (0, 1, 0, 1), mode="replicate")
     size = (factor * height + 1, factor * width + 1)
     return F.interpolate(repeated, size, mode="bilinear", align_corners=True)[..., :-1, :-1]
-
-
-def caffe_inputs(images: np.ndarray | Tensor) -> Tensor:
-    """Blue, green, red minus the means of ImageNet: uint8 RGB (…, H, W, 3) -> float32 (…, 3, H, W)."""
-    means = torch.tensor(BLUE_GREEN_RED_MEANS)
-    return (torch.as_tensor(images).flip(-1) - means).movedim(-1, -3).contiguous()
 
 
 def output_sizes(model: FCNResNet50, side: int) -> dict[str, int]:

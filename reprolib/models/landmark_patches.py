@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-NOSE_BASE, MOUTH, CHIN = tuple(range(31, 36)), tuple(range(48, 68)), tuple(range(6, 11))
+NOSE_BASE, MOUTH = tuple(range(31, 36)), tuple(range(48, 68))
 LRLP38 = (*range(2, 15), *NOSE_BASE, *MOUTH)  # jaw, nose base, mouth: the lower half of the face, Fig. 6
 LRLP25 = (*NOSE_BASE, *MOUTH)  # the sparse ones, Fig. 6
-MOUTH_AND_CHIN = (*CHIN, *MOUTH)  # another reading of "25 points located in the mouth area"
 NOSE_TIP = 30  # the datum point, Sec. IV-B
 EYES = slice(36, 42), slice(42, 48)
 

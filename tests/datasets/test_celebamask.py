@@ -173,9 +173,9 @@ def indexed(tmp_path, monkeypatch):
 
 def test_palette_indices_are_the_classes_and_left_is_right_in_the_image(indexed):
     for part in ("train", "validation"):
-        faces = celebamask.load_indexed(indexed.parent, part, size=32)
-        assert faces.classes == celebamask.INDEXED_CLASSES and faces.images.shape == (1, 32, 32, 3)
-        labels = faces.labels[0]
+        (name,) = celebamask.split_names()[part]
+        image, labels = celebamask.read_indexed(celebamask.indexed_folder(indexed.parent), name)
+        assert image.shape == (32, 32, 3)
         assert [labels[0, 0], labels[5, 5], labels[13, 8], labels[13, 22]] == [0, 1, 5, 4]
 
 
@@ -190,7 +190,7 @@ def test_indexed_labels_of_another_dataset_are_named(indexed):
     path = indexed / celebamask.INDEXED_MASKS / "a.png"
     Image.fromarray(np.full((32, 32), 19, np.uint8)).save(path)
     with pytest.raises(UserError, match=r"a\.png should hold classes 0 to 18, but holds 19"):
-        celebamask.load_indexed(indexed, "train")
+        celebamask.read_indexed(indexed, "a")
 
 
 def test_the_committed_split_has_650_80_and_120_faces_each_once():

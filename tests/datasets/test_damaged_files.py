@@ -28,7 +28,6 @@ from reprolib.datasets import (
     lrw,
     part_labels,
     pictures,
-    talking_speech,
     three_hundred_vw,
     videos,
 )
@@ -87,7 +86,6 @@ TEXTS = {
     "a.align": (grid.read_align, b"0 23750 sil\n23750 29500 bin\n29500 34000 blue\n34000 74500 sil\n"),
     "clip.txt": (lrs2.read_text, b"Text:  WHAT IS IT\nConf:  4\n\nWORD START END ASDSCORE\nWHAT 0.00 0.20 6.4\n"),
     "word.txt": (lrw.word_span, b"Channel: x\nDisk reference: 1\nDuration: 0.40 seconds\n"),
-    "a.csv": (talking_speech.read_text, 'word\nقال\n"إن"\n'.encode()),
     "list.txt": (folders.read_lines, b"55/00001 NF\n55/00002\n"),
     "parts_train.txt": (lambda path: part_labels.read_list(path.parent, "train"), b"Aaron_Eckhart 1\nEve_F 12\n"),
 }

@@ -146,51 +146,6 @@ def test_a_moustache_is_no_eyebrow():
     assert not fasseg.eyebrows(labels)[37:39].any()
 
 
-def test_part_labels_are_background_face_and_hair_with_superpixels(root):
-    faces = fasseg.as_part_labels(fasseg.load(root, size=48), n_segments=20)
-    raw = fasseg.load(root, size=48).labels
-    assert faces.classes == ("background", "face", "hair")
-    assert (faces.labels[raw == BACKGROUND] == 0).all()
-    assert (faces.labels[raw >= SKIN] == 1).all()
-    assert {int(v) for v in np.unique(faces.labels[raw == HAIR])} == {1, 2}  # eyebrows, hair
-    assert faces.superpixels.shape == faces.labels.shape
-    assert faces.superpixels.min() == 0
-
-
-def test_occluders_cover_part_of_the_face_and_change_only_what_they_cover_to_class_two(root):
-    raw = fasseg.load(root, size=64)
-    clear = fasseg.as_occluded(raw, seed=0, share=0.0)
-    covered = fasseg.as_occluded(raw, seed=0, share=1.0)
-    assert covered.classes == ("background", "face", "occlusion")
-    assert (clear.images == raw.images).all() and set(np.unique(clear.labels)) == {0, 1}
-    assert ((covered.labels == clear.labels) | (covered.labels == 2)).all()
-    share = [(labels[face == 1] == 2).mean() for labels, face in zip(covered.labels, clear.labels, strict=True)]
-    assert min(share) >= 0.1 and max(share) <= 0.6
-    assert (covered.boxes == clear.boxes).all()
-
-
-def test_an_occluder_depends_on_the_seed_and_the_picture_only(root):
-    raw = fasseg.load(root, size=64)
-    whole, alone = (
-        fasseg.as_occluded(raw, seed=3, share=1.0),
-        fasseg.as_occluded(raw.subset([5]), seed=3, share=1.0),
-    )
-    assert (whole.images[5] == alone.images[0]).all()
-    assert (fasseg.as_occluded(raw, seed=4, share=1.0).labels != whole.labels).any()
-
-
-def test_nobody_stands_on_both_sides_of_the_split(root):
-    for number in range(2, 7):
-        for series in (1, 2):
-            write_pair(root / "fasseg", "V3/Train", f"0/personne{number:02d}{series}46+0+0")
-    faces = fasseg.load(root, size=16)
-    train, test = fasseg.split_by_person(faces, test_fraction=0.5, seed=0)
-    assert len(train) + len(test) == len(faces)
-    assert not set(train.persons) & set(test.persons)
-    assert {"V2", "V3"} == {name[:2] for name in train.names} == {name[:2] for name in test.names}
-    assert fasseg.split_by_person(faces, test_fraction=0.5, seed=0)[1].names == test.names
-
-
 def test_a_picture_that_stands_in_both_v2_folders_is_one_person(root):
     write_pair(root / "fasseg", "V2/Train", "17")
     write_pair(root / "fasseg", "V2/Test", "13")

@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 from module_checks import check_gradient, check_shapes, check_state_dict_round_trip
@@ -10,7 +9,6 @@ from reprolib.models.complexity import parameters
 from reprolib.models.fcn_resnet50 import (
     Bottleneck,
     FCNResNet50,
-    caffe_inputs,
     keras_parameters,
     output_sizes,
     upsample_tf1,
@@ -145,21 +143,3 @@ def test_upsampling_by_hand():
     out = upsample_tf1(torch.tensor([[[[0.0, 4.0]]]]), 4)
     assert out[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 4, 4, 4]
     assert out.shape == (1, 1, 4, 8)
-
-
-def test_inputs_are_blue_green_red_minus_the_means():
-    images = np.zeros((2, 1, 3, 3), np.uint8)
-    images[..., :] = (200, 100, 50)  # red, green, blue
-    inputs = caffe_inputs(images)
-    assert inputs.shape == (2, 3, 1, 3)
-    assert inputs.dtype == torch.float32
-    expected = torch.tensor([50 - 103.939, 100 - 116.779, 200 - 123.68])
-    torch.testing.assert_close(inputs, expected.view(1, 3, 1, 1).expand(2, 3, 1, 3))
-
-
-def test_inputs_of_clips_and_of_single_images():
-    images = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 6, 3), np.uint8)
-    inputs = caffe_inputs(images)
-    assert inputs.shape == (2, 5, 3, 4, 6)
-    assert torch.equal(caffe_inputs(images[1, 2]), inputs[1, 2])
-    assert torch.equal(caffe_inputs(torch.from_numpy(images)), inputs)

@@ -10,7 +10,6 @@ from module_checks import (
 from torch import nn
 
 from reprolib.models.complexity import parameters
-from reprolib.models.fcn8s import FCN8s
 from reprolib.models.fcn_resnet50 import upsample_tf1
 from reprolib.models.fcn_vgg16 import FCNVGG16
 
@@ -25,12 +24,11 @@ def test_parameters_are_those_of_the_keras_network():
         assert parameters(FCNVGG16()) == 134_281_029
 
 
-def test_the_trunk_is_vgg16s_and_that_of_fcn8s():
+def test_the_trunk_is_vgg16s():
     with torch.device("meta"):
-        own, vgg, fcn8s = FCNVGG16(), torchvision.models.vgg16(), FCN8s()
+        own, vgg = FCNVGG16(), torchvision.models.vgg16()
     shapes = {name: value.shape for name, value in own.features.state_dict().items()}
     assert shapes == {name: value.shape for name, value in vgg.features.state_dict().items()}
-    assert shapes == {name: value.shape for name, value in fcn8s.features.state_dict().items()}
 
 
 def test_logits_have_the_size_of_the_input():

@@ -44,7 +44,6 @@ SENTENCE_SEED = 2032  # other people than those of the words
 CLIPS = 1  # raise when the same files give other arrays
 PARTS = ("train", "validation", "test")
 GRID_WORDS = tuple((word.upper(), slot) for slot, of_slot in enumerate(grid.SLOTS) for word in of_slot.values())
-LETTER_SLOT, DIGIT_SLOT = 3, 4
 RENDERED_WORDS = (*(word for pair in synthetic_speech.MINIMAL_PAIRS for word in pair), *synthetic_speech.DISTINCT)
 # A detector's error: its standard deviation in x and y as a share of the aligned face's side, 3.4 % of the distance
 # between the eyes on average (dlib's regression trees err by 4.9 % on HELEN), and its correlation from frame to frame.

@@ -48,7 +48,6 @@ def grid_row(kernels: int, nodes: int) -> str:
 
 BEST = 16  # kernels and nodes of the finest scale; 32 and 64 follow (Table I)
 NEIGHBOURS = ((8, 16), (32, 16), (16, 8), (16, 32))  # the four neighbours of the best point in Table I
-ABLATION = (BASELINE, RULES, RECONSTRUCTION, GRAPH, PROJECTION, PROPOSED)
 RIVALS = (UNET, MANET, FPN, PSPNET, DEEPLAB, LSFCNN, GLORE, DUALSEG, SPYGR)
 HARD_ROWS = (PROPOSED, BASELINE, UNET)  # of Figure 11
 
