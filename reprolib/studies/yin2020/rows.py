@@ -148,11 +148,11 @@ def _training(
 # 2.3e-3 makes unstable on CelebAMask-HQ; the rates of `cpu` are chosen on validation faces (tuning.csv). Stage 1 calls
 # nothing but background in its first epochs and its score jumps for many more, so that it needs patience.
 COARSE = {
-    "smoke": _training(2, 1, 4, 2.3e-3, 5), "cpu": _training(100, 20, 16, 1e-3, 15),
+    "smoke": _training(2, 1, 4, 2.3e-3, 5), "cpu": _training(120, 15, 16, 1e-3, 15),
     "gpu": _training(100, 12, 32, 1e-3, 12),
 }  # fmt: skip
 LOCALISER = {
-    "smoke": _training(2, 1, 4, 1.7e-3, 5), "cpu": _training(30, 5, 16, 1e-3, 5),
+    "smoke": _training(2, 1, 4, 1.7e-3, 5), "cpu": _training(60, 6, 16, 1e-3, 5),
     "gpu": _training(60, 8, 32, 1.7e-3, 8),
 }  # fmt: skip
 FINE = {
@@ -160,7 +160,7 @@ FINE = {
     "gpu": _training(60, 8, 32, 8e-4, 8),
 }  # fmt: skip
 TOGETHER = {
-    "smoke": _training(2, 1, 4, 2.5e-3, 5), "cpu": _training(25, 5, 16, 1e-3, 5),
+    "smoke": _training(2, 1, 4, 2.5e-3, 5), "cpu": _training(40, 5, 16, 1e-3, 5),
     "gpu": _training(40, 6, 32, 2.5e-3, 5),
 }  # fmt: skip
 FEW = {  # an epoch of the hybrid strategy has few steps
