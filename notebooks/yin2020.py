@@ -245,7 +245,7 @@ shown.report_card(
 # | D7 | *overall* F1 not defined | Dice of all parts against the rest | that, and the macro F1 beside it |
 # | D8 | overall 0.91 is the README's best run | mean of ten runs 0.90; 0.893 before end-to-end training | claims use 0.90; every seed is shown |
 # | D9 | cells of Tables 2–4 are lost in our copy of the text | eyes and nose of STN-iCNN from a later paper that quotes them | others are left out: in Table 2 0.778 and 0.808 of Zhou et al., in Table 3 0.937, 0.906 and 0.877 cannot be assigned to a column; 0.866 and 0.834 are eyes and brows by their order |
-# | D10 | augmentation: five fixed versions of each face | – | new versions in each epoch; the localisation network learns from fixed ones |
+# | D10 | augmentation: five fixed versions of each face | – | new versions in each epoch; the localisation network learns from fixed ones; stage 1 learns from frames reduced beforehand, and the noise is reduced alike |
 # | D11 | ranges of shift and scale lost; crops of stage 2 in pre-training not described | shift ±10 %, scale 0.9–1.2; crops off by up to 0.3 (brows, eyes) and 0.1 (nose, mouth) of their side | the code's shifts, not its scales of crops |
 # | D12 | 25 epochs, the learning rate halved every five | – | early stopping; halved at the same relative pace, not below a sixteenth |
 # | D13 | a HELEN face takes a quarter of its frame of 1024² | – | public: faces of CelebAMask-HQ take a quarter to half of their frames |
