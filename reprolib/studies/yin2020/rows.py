@@ -156,7 +156,7 @@ LOCALISER = {
     "gpu": _training(60, 8, 32, 1.7e-3, 8),
 }  # fmt: skip
 FINE = {
-    "smoke": _training(2, 1, 4, 8e-4, 5), "cpu": _training(40, 5, 16, 2.5e-3, 5),
+    "smoke": _training(2, 1, 4, 8e-4, 5), "cpu": _training(60, 5, 16, 1e-3, 5),
     "gpu": _training(60, 8, 32, 8e-4, 8),
 }  # fmt: skip
 TOGETHER = {
