@@ -152,3 +152,13 @@ def test_the_code_names_no_place_of_one_machine():
         if file.exists() and patterns.search(file.read_text(encoding="utf-8"))
     ]
     assert named == []
+
+
+def test_the_walk_from_a_number_to_its_code_names_what_is_there():
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("### Follow one number")[1].split("\n## ")[0]
+    steps = re.findall(r"^\| `([^`]+)` \| (.+) \|$", section, re.MULTILINE)
+    assert len(steps) == 12
+    for file, text in steps:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        for name in re.findall(r"`([^`]+)`", text):
+            assert name in source, f"{file} has no {name}"
