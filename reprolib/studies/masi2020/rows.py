@@ -133,7 +133,7 @@ SIZES = {
 }
 # Batches of 32 where the paper has 128 (Sec. 4.1), which would give eleven steps an epoch on Part Labels.
 TEACHER_TRAINING = {
-    "smoke": _training(1, 1, 8, 3e-4), "cpu": _training(30, 6, 16, 3e-4), "gpu": _training(40, 6, 32, 3e-4),
+    "smoke": _training(1, 1, 8, 3e-4), "cpu": _training(40, 6, 16, 3e-4), "gpu": _training(40, 6, 32, 3e-4),
 }  # fmt: skip
 TRANSFER_TRAINING = {  # 1e-3 to 1e-5 on plateaus, Sec. 4.1; patience outlasts both drops
     "smoke": _training(1, 1, 8, 1e-3, 1e-5), "cpu": _training(40, 6, 32, 1e-3, 1e-5, drop_after=1),
@@ -148,10 +148,10 @@ OCCLUSION_FINE_TUNING = {
     "smoke": _training(2, 1, 8, 1e-4), "cpu": _training(45, 8, 32, 3e-4), "gpu": _training(40, 8, 32, 1e-4),
 }  # fmt: skip
 PARTS_FINE_TUNING = {
-    "smoke": _training(2, 1, 8, 1e-3), "cpu": _training(30, 5, 32, 3e-4), "gpu": _training(30, 5, 32, 3e-4),
+    "smoke": _training(2, 1, 8, 1e-3), "cpu": _training(60, 5, 32, 3e-4), "gpu": _training(30, 5, 32, 3e-4),
 }  # fmt: skip
 PRETRAINED_FINE_TUNING = {  # networks that start from ImageNet
-    "smoke": _training(1, 1, 8, 3e-4), "cpu": _training(30, 5, 16, 3e-4), "gpu": _training(30, 5, 32, 3e-4),
+    "smoke": _training(1, 1, 8, 3e-4), "cpu": _training(50, 5, 16, 3e-4), "gpu": _training(30, 5, 32, 3e-4),
 }  # fmt: skip
 # Rows whose learning rate is tuned. Rows with the same task and loss take over their rates, other forms of consensus
 # that of consensus.

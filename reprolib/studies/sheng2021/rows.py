@@ -116,12 +116,12 @@ OFFICIAL_CLIPS = {
 
 TRAINING = {  # words: whole networks
     "smoke": Training(epochs=1, patience=1, batch_size=8, lr=1e-3, final_lr=1e-3),
-    "cpu": Training(epochs=30, patience=5, batch_size=16, lr=1e-3, final_lr=1e-5),
+    "cpu": Training(epochs=45, patience=5, batch_size=16, lr=1e-3, final_lr=1e-5),
     "gpu": Training(epochs=20, patience=4, batch_size=32, lr=1e-3, final_lr=1e-5),
 }
 BACK_END = {  # words: graphs and back ends on kept features
     "smoke": Training(epochs=1, patience=1, batch_size=8, lr=1e-3, final_lr=1e-3),
-    "cpu": Training(epochs=30, patience=5, batch_size=32, lr=1e-3, final_lr=1e-5),
+    "cpu": Training(epochs=45, patience=5, batch_size=32, lr=1e-3, final_lr=1e-5),
     "gpu": Training(epochs=20, patience=4, batch_size=32, lr=1e-3, final_lr=1e-5),
 }
 SPELLING = {  # sentences
