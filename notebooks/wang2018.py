@@ -196,7 +196,7 @@ shown.figure("figure 5", "figure 5", "Figure 5: input, annotation, and three met
 # - *Still frames*: the same trained network, with one frame in place of the frames before it.
 # - *Frames one by one*: a ConvLSTM that is trained without a memory.
 # - *New 1 × 1 classifier*: the FCN's own kind of last layer, trained as the ConvLSTM is.
-# - *Baseline FCNs that look closer*: the zoom without ConvLSTM and segmentation loss.
+# - *Close-up baseline FCNs*: the zoom without ConvLSTM and segmentation loss.
 
 # %% tags=["hide-input"]
 shown.table("extra C")

@@ -31,16 +31,21 @@ SHORT = {  # what the first page calls each paper; a study without an entry goes
 }
 TRUSTED = tuple(reversed(DATA))  # paper, public, synthetic
 DATA_IN_WORDS = {"paper": "paper's own data", "public": "other real data", "synthetic": "rendered data"}
+DATASETS_IN_WORDS = {  # that are neither a paper's own nor rendered
+    "celebamask": "CelebAMask-HQ", "lfw-occluded": "LFW faces with pasted occluders", "fasseg": "FASSEG",
+    "talkingfaces": "videos of news presenters and GRID", "landmarks300w": "HELEN and AFW", "grid": "GRID",
+    "lipnet-ita": "LipNet-ITA",
+}  # fmt: skip
 SYMBOLS = {
     REPRODUCED: "✓", SMALLER: "½", NOT_REPRODUCED: "✗", OPPOSITE: "↓", INCONCLUSIVE: "?", NOT_TESTED: "·",
 }  # fmt: skip
 MEANINGS = {  # in a line each; the rules are in book/methods.md
-    REPRODUCED: "We find the claimed effect, and it can be at least half as large as published.",
+    REPRODUCED: "We find the claimed effect, and our interval includes half the published size or more.",
     SMALLER: "We find the claimed effect, but it is less than half as large as published.",
     NOT_REPRODUCED: "We do not find it, and an effect half as large as published is excluded.",
     OPPOSITE: "We find the opposite of what is claimed.",
     INCONCLUSIVE: "Our interval holds both no effect and half the published one: more data would be needed.",
-    NOT_TESTED: "Nothing was run, or a gate is closed: a row did not learn, did not converge, or was not registered.",
+    NOT_TESTED: "Nothing was run, or a condition fails: a row did not learn, did not converge, or was not registered.",
 }
 
 Claims = Sequence[Mapping[str, Any]]  # rows of `reprolib.status.claims`
@@ -80,9 +85,11 @@ def finding(claims: Claims) -> str:
         return "nothing has been run that could tell; its claims are not yet judged by the rules of this book."
     best = _tested(primary)
     if not best:
-        told = f"nothing has been run that could tell whether its {_primary(len(asked))}"
+        told = "its one primary claim has no verdict yet"
+        if len(asked) > 1:
+            told = f"none of its {len(asked)} primary claims has a verdict yet"
         others = list(_tested([claim for claim in claims if not claim["primary"] and claim["verdict"]]).values())
-        return f"{told}; of the others, {_in_full(others[0])}." if others else f"{told}."
+        return f"{told}; of the secondary ones, {_in_full(others[0])}." if others else f"{told}."
     counts = Counter(claim["verdict"] for claim in best.values())
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     first = best[next(id for id in asked if id in best)]
@@ -99,16 +106,14 @@ def _tested(claims: Claims) -> dict[str, Mapping[str, Any]]:
     return best
 
 
-def _primary(count: int) -> str:
-    return f"{count} primary {'claim holds' if count == 1 else 'claims hold'}"
-
-
 def _in_full(claim: Mapping[str, Any]) -> str:
-    return f"“{claim['statement'].rstrip('.')}”: {claim['verdict']} on {_the(claim['data'])}, {_found(claim)}"
+    return f"“{claim['statement'].rstrip('.')}”: {claim['verdict']} on {_place(claim)}, {_found(claim)}"
 
 
-def _the(data: str) -> str:
-    return f"the {DATA_IN_WORDS[data]}" if data == "paper" else DATA_IN_WORDS[data]
+def _place(claim: Mapping[str, Any]) -> str:
+    if claim["data"] == "public":
+        return DATASETS_IN_WORDS.get(claim["dataset"], DATA_IN_WORDS["public"])
+    return f"{'the ' if claim['data'] == 'paper' else ''}{DATA_IN_WORDS[claim['data']]}"
 
 
 def _found(claim: Mapping[str, Any]) -> str:
@@ -228,7 +233,7 @@ def _line(claim: Mapping[str, Any]) -> dict[str, Any]:
         "claim": claim["statement"],
         "role": roles[claim.get("primary")],
         "data": DATA_IN_WORDS[claim["data"]],
-        "verdict": claim["verdict"],
+        "verdict": claim["verdict"] + (f": {_failed(claim)}" if measured and claim["verdict"] == NOT_TESTED else ""),
         "after Holm": claim.get("verdict_holm") or ABSENT,
         "ours": f"{_signed(claim['effect'])} {unit}" if measured else ABSENT,
         "95 % interval": f"{_signed(claim['low'])} … {_signed(claim['high'])}" if known else ABSENT,
@@ -237,6 +242,12 @@ def _line(claim: Mapping[str, Any]) -> dict[str, Any]:
         "seeds": claim["seeds"],
         "profile": claim["profile"] if measured else ABSENT,
     }
+
+
+def _failed(claim: Mapping[str, Any]) -> str:
+    """Which condition of a verdict a claim fails that was run."""
+    failed = {"learned": "a row did not learn", "converged": "a row did not converge", "registered": "not registered"}
+    return next((words for name, words in failed.items() if claim.get(name) is False), "too few seeds")
 
 
 def interactive(table: pd.DataFrame, caption: str, *, id: str, choose: Sequence[str]) -> str:
@@ -346,7 +357,7 @@ def compute(store: RunStore, studies: Sequence[str]) -> pd.DataFrame:
     table["hours"] = [f"{seconds / 3600:.2f}" for seconds in table["hours"]]
     table["memory"] = [f"{megabytes / 1024:.1f} GiB" for megabytes in table["memory"]]
     table = table.reset_index().rename(columns={"memory": "peak memory"})
-    table["failed trials of the paper"] = [failed[study] for study in table["paper"]]
+    table["failed runs of the paper"] = [failed[study] for study in table["paper"]]
     return table.set_index("paper").rename_axis(index=None)
 
 

@@ -25,13 +25,13 @@ def claim(**fields) -> dict:
 
 def test_a_paper_of_which_nothing_was_run_says_so():
     sentence = summary.finding([claim(**NOTHING), claim(id="recall", **NOTHING)])
-    assert sentence == "nothing has been run that could tell whether its 2 primary claims hold."
+    assert sentence == "none of its 2 primary claims has a verdict yet."
 
 
 def test_where_no_primary_claim_could_be_tested_another_is_told():
     sentence = summary.finding([claim(**NOTHING), claim(id="minor", statement="Masks are smooth.", primary=False)])
     assert sentence == (
-        "nothing has been run that could tell whether its 1 primary claim holds; of the others, “Masks are smooth”: "
+        "its one primary claim has no verdict yet; of the secondary ones, “Masks are smooth”: "
         "reproduced on rendered data, +2.00 points (+0.50 to +3.50; paper +1.60)."
     )
 
@@ -155,7 +155,7 @@ def test_compute_adds_up_the_hours_of_each_machine(tmp_path):
     store.save_failure(failed, "NaN loss.", trace="", cost=cost, environment={})
     row = summary.compute(store, ["masi2020"]).loc["masi2020"]
     assert (row["machine"], row["trials"], row["hours"]) == ("a laptop", 2, "1.00")
-    assert (row["peak memory"], row["failed trials of the paper"]) == ("1.0 GiB", 1)
+    assert (row["peak memory"], row["failed runs of the paper"]) == ("1.0 GiB", 1)
 
 
 def test_compute_of_nothing_is_an_empty_table(tmp_path):

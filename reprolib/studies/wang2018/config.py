@@ -16,7 +16,7 @@ Stage = Literal[
     "fcn",  # a network that sees frames one by one
     "classifier",  # the baseline FCN with a new 1×1 classifier, a control for the ConvLSTM
     "conv_lstm",  # the baseline FCN with a ConvLSTM as classifier
-    "system",  # a primary network and two that look closer at eyes and mouth
+    "system",  # a primary network and two close-up networks, of eyes and mouth
 ]
 Network = Literal["mobilenet_v2", "resnet50", "unet"]  # a DilatedFCN on one of the two, or U-Net on MobileNetV2
 Loss = Literal[
@@ -79,7 +79,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """How the two networks of a system that look closer are made."""
+    """How the two close-up networks of a system are made."""
 
     baseline: Training
     conv_lstm: Training | None  # None: they stay baseline FCNs

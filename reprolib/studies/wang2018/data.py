@@ -1,4 +1,4 @@
-"""wang2018's clips and stills, from each dataset, and the crops that the models see that look closer."""
+"""wang2018's clips and stills, from each dataset, and the crops that the close-up models see."""
 
 from __future__ import annotations
 

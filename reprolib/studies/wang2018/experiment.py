@@ -388,11 +388,11 @@ def _mean_mask(training: ClipSet) -> Find:
 
 @dataclass(frozen=True)
 class System:
-    """The primary model finds eyes and mouth, the models that look closer label them anew (Sec. 3.3); a `Find`."""
+    """The primary model finds eyes and mouth, the close-up models label them anew (Sec. 3.3); a `Find`."""
 
     primary: Find
     zoomed: Mapping[str, Callable[[np.ndarray, int], np.ndarray]]
-    frames_of: of.Sets  # the frames as they are kept: what the models see that look closer
+    frames_of: of.Sets  # the frames as they are kept: what the close-up models see
 
     def __call__(self, clips: ClipSet) -> np.ndarray:
         [whole] = [one for one in self.frames_of if one.names == clips.names]

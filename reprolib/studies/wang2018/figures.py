@@ -31,7 +31,7 @@ GAIN = {
     "a ConvLSTM for the classifier, cross-entropy": (r.CROSS_ENTROPY, r.FCN),
     "loss: segmentation loss in place of cross-entropy": (r.LINEAR, r.CROSS_ENTROPY),
     "all layers trained": (r.PRIMARY, r.LINEAR),
-    "zoom: two models that look closer": (r.COMBINED, r.PRIMARY),
+    "zoom: two close-up models": (r.COMBINED, r.PRIMARY),
     "together: the full system over the baseline FCN": (r.COMBINED, r.FCN),
     "time: the primary model over itself on still frames": (r.PRIMARY, r.PRIMARY_STILL),
 }
