@@ -1,5 +1,6 @@
 """What a visitor types exists, and the three places that name the environment agree."""
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -162,3 +163,14 @@ def test_the_walk_from_a_number_to_its_code_names_what_is_there():
         source = (ROOT / file).read_text(encoding="utf-8")
         for name in re.findall(r"`([^`]+)`", text):
             assert name in source, f"{file} has no {name}"
+
+
+def test_the_api_page_names_what_exists():
+    page = (ROOT / "book/api.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^\.\. auto\w+:: ([\w.]+)\n(?:   :members: ([\w, ]+)\n)?", page, re.MULTILINE)
+    assert len(entries) > 20
+    for path, members in entries:
+        module, _, name = path.rpartition(".")
+        thing = getattr(importlib.import_module(module), name)
+        for member in filter(None, members.split(", ")):
+            assert hasattr(thing, member), f"{path} has no {member}"
