@@ -10,8 +10,8 @@
 # # Faces and lips: five papers, reproduced
 #
 # Five papers on face segmentation, lip segmentation and lip reading {cite:p}`masi2020,yang2023,yin2020,wang2018,sheng2021`,
-# rebuilt from their text and trained again. The lists below say on which data, and what has not been run yet. One rule
-# judges every claim. Every number of ours is computed from logged runs, which [anyone can rerun](../reproduce.md).
+# rebuilt from their text and trained again. One rule judges every claim, and [anyone can rerun](../reproduce.md) what
+# is behind every number.
 
 # %% tags=["parameters", "remove-cell"]
 profile: str = "gpu"  # gpu: the best finished records of each table (gpu before cpu); smoke: a smoke run's

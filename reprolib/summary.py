@@ -32,8 +32,8 @@ SHORT = {  # what the first page calls each paper; a study without an entry goes
 TRUSTED = tuple(reversed(DATA))  # paper, public, synthetic
 DATA_IN_WORDS = {"paper": "paper's own data", "public": "other real data", "synthetic": "rendered data"}
 DATASETS_IN_WORDS = {  # that are neither a paper's own nor rendered
-    "celebamask": "CelebAMask-HQ", "lfw-occluded": "LFW faces with pasted occluders", "fasseg": "FASSEG",
-    "talkingfaces": "videos of news presenters and GRID", "landmarks300w": "HELEN and AFW", "grid": "GRID",
+    "celebamask": "CelebAMask-HQ", "lfw-occluded": "occluded LFW faces", "fasseg": "FASSEG",
+    "talkingfaces": "videos of presenters and GRID", "landmarks300w": "HELEN and AFW", "grid": "GRID",
     "lipnet-ita": "LipNet-ITA",
 }  # fmt: skip
 SYMBOLS = {
