@@ -66,8 +66,7 @@ def set_seeds(seed: int, device: str) -> None:
     np.random.seed(seed % 2**32)  # noqa: NPY002 (libraries draw from the global generator)
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
-    torch.backends.cudnn.benchmark = device == "cuda"  # sums on a GPU are not the same twice anyway
-    torch.backends.cudnn.deterministic = device == "cpu"
+    torch.backends.cudnn.deterministic = device == "cpu"  # sums on a GPU are not the same twice anyway
     # On a GPU the mode would replace interpolation, padding and pooling by slow ones, and compile RoIAlign with Triton.
     # "warn" = use_deterministic_algorithms(True, warn_only=True), without loading Inductor
     torch.set_deterministic_debug_mode("warn" if device == "cpu" else "default")
