@@ -176,7 +176,7 @@ def test_a_gpu_that_is_not_here_is_estimated_and_its_headline_tables_are_judged(
     assert found.device == "cuda" and {line.source for line in found.lines} == {"", "unmeasured"}
     assert found.tables == ("table 1", "table 3") and found.headline.wall < found.wall
     said = "\n".join(planning.sentences(parameters, found))
-    assert "assume one H100 or H200 at 25 TMAC/s" in said
+    assert "assume one H100 or H200 at 30 TMAC/s" in said
     verdict = "which fits in" if found.headline.wall <= 600 else "which does not fit in"
     assert f"at most (unmeasured), {verdict} the profile's 10 minutes" in said
 
