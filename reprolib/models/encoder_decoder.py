@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+from torch import nn
 
 
 class EncoderDecoder(nn.Module):
@@ -69,54 +67,8 @@ class EncoderDecoder(nn.Module):
         return self.classifier(decoded)
 
 
-class MirroredConv2d(nn.Conv2d):
-    """nn.Conv2d with `padding_mode="reflect"` and as much padding on all sides, fast on a GPU, too.
-
-    PyTorch's own padding on a GPU leaves channels_last, and its gradient adds pixel by pixel with atomic operations.
-    """
-
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        width = self.padding[0]
-        padded = _Mirrored.apply(input, width) if input.is_cuda else F.pad(input, [width] * 4, mode="reflect")
-        return F.conv2d(padded, weight, bias, self.stride, 0, self.dilation, self.groups)
-
-
-class _Mirrored(torch.autograd.Function):
-    """Reflection padding of (N, C, H, W) by `width` < H, W on all sides, in the layout of the input."""
-
-    @staticmethod
-    def forward(ctx, images: Tensor, width: int) -> Tensor:
-        p = ctx.width = width
-        n, c, h, w = images.shape
-        padded = images.new_empty((n, c, h + 2 * p, w + 2 * p)).contiguous(memory_format=_layout(images))
-        middle = padded[:, :, p:-p]
-        middle[..., p:-p] = images
-        middle[..., :p] = images[..., 1 : p + 1].flip(3)
-        middle[..., -p:] = images[..., -p - 1 : -1].flip(3)
-        padded[:, :, :p] = middle[:, :, 1 : p + 1].flip(2)
-        padded[:, :, -p:] = middle[:, :, -p - 1 : -1].flip(2)
-        return padded
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient: Tensor):
-        p, layout = ctx.width, _layout(gradient)
-        middle = gradient[:, :, p:-p].contiguous(memory_format=layout)
-        middle[:, :, 1 : p + 1] += gradient[:, :, :p].flip(2)
-        middle[:, :, -p - 1 : -1] += gradient[:, :, -p:].flip(2)
-        images = middle[..., p:-p].contiguous(memory_format=layout)
-        images[..., 1 : p + 1] += middle[..., :p].flip(3)
-        images[..., -p - 1 : -1] += middle[..., -p:].flip(3)
-        return images, None
-
-
-def _layout(images: Tensor) -> torch.memory_format:
-    last = images.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last else torch.contiguous_format
-
-
 def _conv_elu(inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
-    convolution = MirroredConv2d(
+    convolution = nn.Conv2d(
         inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation, padding_mode="reflect"
     )
     return [convolution, nn.ELU()]

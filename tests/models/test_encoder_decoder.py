@@ -7,10 +7,9 @@ from module_checks import (
     check_state_dict_round_trip,
 )
 from torch import nn
-from torch.nn import functional as F
 
 from reprolib.models.complexity import macs, parameters
-from reprolib.models.encoder_decoder import EncoderDecoder, _Mirrored
+from reprolib.models.encoder_decoder import EncoderDecoder
 
 
 def test_parameters_are_those_of_the_released_network():
@@ -54,18 +53,6 @@ def test_encoder_reaches_256_channels_at_a_quarter_of_the_size():
     assert shapes == [64, 128, 128, 128, 256, 256, 256]
     with torch.no_grad():
         assert model.eval().encoder(torch.zeros(1, 3, 128, 128)).shape == (1, 256, 32, 32)
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("width", [1, 3, 4])
-def test_padding_of_the_gpu_is_reflection_in_the_layout_of_the_input(width, layout):
-    images = torch.randn(2, 3, 6, 9, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
-    ours, reference = _Mirrored.apply(images, width), F.pad(images, [width] * 4, mode="reflect")
-    assert torch.equal(ours, reference) and ours.is_contiguous(memory_format=layout)
-    weights = torch.randn_like(reference)
-    gradients = [torch.autograd.grad((padded * weights).sum(), images)[0] for padded in (ours, reference)]
-    torch.testing.assert_close(*gradients)
-    assert gradients[0].is_contiguous(memory_format=layout)
 
 
 def test_only_the_classifier_is_padded_with_zeros():
