@@ -83,11 +83,11 @@ def test_workers_shorten_a_run_down_to_its_longest_chain_and_to_what_the_device_
 
 def test_a_fine_tuned_row_needs_its_teacher_and_its_transfer_first():
     teacher, transfer, tuning = STUDY.work(rows("paper", "gpu")[names.PARTS_CONSENSUS_REG].config)
-    assert (teacher.stage, teacher.images, teacher.evaluated, teacher.steps) == ("teacher", 380, 78, 40 * 12)
+    assert (teacher.stage, teacher.images, teacher.evaluated, teacher.steps) == ("teacher", 380, 78, 100 * 12)
     assert teacher.network == Network("FCN", 2, 0, 128)
     assert (transfer.stage, transfer.images, transfer.evaluated) == ("transfer with consensus", 2340, 260)
-    assert transfer.steps == 40 * 74  # ⌈2340 / 32⌉
-    assert (tuning.images, tuning.evaluated, tuning.steps) == (1500, 353 + 100, 30 * 47)
+    assert transfer.steps == 60 * 74  # ⌈2340 / 32⌉
+    assert (tuning.images, tuning.evaluated, tuning.steps) == (1500, 353 + 100, 60 * 47)
     assert tuning.spec is None and transfer.network == tuning.network == Network("EncoderDecoder", 3, 64, 128)
 
 
