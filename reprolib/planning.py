@@ -39,7 +39,7 @@ class Nominal(NamedTuple):
 NOMINAL = {
     # U-Net with MobileNetV2, 160 px, on one core of an AMD EPYC: 116 ms per image and training step
     "cpu": Nominal("30 GMAC/s per core", 30e9, 0.0),
-    # what 18 processes of masi2020, yang2023 and yin2020 reached together on one H200
+    # the mean over eleven minutes of masi2020 and yin2020 on one H100, starts of processes included
     "cuda": Nominal("one H100 or H200 at 30 TMAC/s, and at least 10 ms per step", 30e12, 0.010),
 }
 

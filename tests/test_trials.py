@@ -168,6 +168,7 @@ def test_only_the_cpu_pays_for_algorithms_that_repeat_bit_for_bit():
         machine.set_seeds(0, device)
         assert torch.are_deterministic_algorithms_enabled() == repeats
         assert torch.backends.cudnn.deterministic == repeats
+        assert not torch.backends.cudnn.benchmark  # its search per shape made steps slower on an H100
 
 
 def test_images_a_second_on_a_shared_device_are_not_kept(tmp_path, gpu):
