@@ -1,13 +1,11 @@
-"""Every test: the threads of each test process, and which tests are slow."""
+"""Every test: one thread for each test process, and which tests are slow."""
 
 import os
 import sys
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Test processes share the cores: their threads wait asleep. Set before torch is imported. Two threads and not one:
-    # with one, trainings of the smallest networks abort on some AMD processors (PyTorch 2.15, "corrupted list").
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Two processes that each take every core slow each other down; set before torch is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
 

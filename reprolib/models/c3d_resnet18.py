@@ -103,8 +103,10 @@ class BasicBlock(nn.Module):
         )
         self.shortcut = nn.Identity()
         if stride != 1 or inputs != channels:
+            # = a 1×1 convolution with this stride, whose gradient oneDNN computes wrongly, and writes past its memory,
+            # for fewer than 16 input channels in channels_last (uxlfoundation/oneDNN, issue 6035)
             self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels)
+                nn.MaxPool2d(1, stride), nn.Conv2d(inputs, channels, 1, bias=False), nn.BatchNorm2d(channels)
             )
         self.activation = activate(channels, activation)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from reprolib.models.c3d_resnet18 import STAGES, C3DResNet18, activate, without_padding
+from reprolib.models.c3d_resnet18 import STAGES, BasicBlock, C3DResNet18, activate, without_padding
 from reprolib.models.complexity import parameters
 
 
@@ -87,6 +87,19 @@ def test_every_parameter_learns(activation):
     for name, parameter in model.named_parameters():
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
+
+
+def test_a_narrow_block_learns_the_same_in_both_layouts():
+    """oneDNN's gradient of a strided 1×1 convolution of few channels is wrong in channels_last, and writes too far."""
+    gradients = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        block = BasicBlock(2, 4, stride=2).to(memory_format=layout)
+        maps = random(56, 2, 6, 6).contiguous(memory_format=layout).requires_grad_()
+        (block(maps) * random(56, 4, 3, 3, seed=1)).sum().backward()
+        gradients.append([maps.grad, *(parameter.grad for parameter in block.parameters())])
+    for here, there in zip(*gradients, strict=True):
+        torch.testing.assert_close(here, there, rtol=1e-4, atol=1e-4)
 
 
 def test_without_padding_by_hand():
