@@ -12,7 +12,7 @@ from reprolib.datasets import celebamask, kept, part_labels
 from reprolib.datasets.faces import FaceSet
 from reprolib.datasets.facesynth import FaceOptions, render
 from reprolib.errors import UserError
-from reprolib.studies.masi2020 import data
+from reprolib.studies.masi2020 import crops, data
 from reprolib.studies.masi2020.config import Config, Pretraining, Training
 
 TRAINING = Training(epochs=1, patience=0, batch_size=2, lr=1e-3, final_lr=1e-3)
@@ -78,13 +78,13 @@ def test_occlusion_is_what_the_annotated_face_leaves_of_the_contour():
         np.kron(np.array([row], bool), np.ones((20, 20), bool)) for row in ([1, 1, 0, 1], [1, 1, 1, 0], [0, 1, 0, 0])
     )
     # face, pasted occluder, hair in front of the forehead, neck
-    assert data.ground_truth(face, contour, pasted)[10, 10::20].tolist() == [1, 2, 2, 0]
+    assert crops.ground_truth(face, contour, pasted)[10, 10::20].tolist() == [1, 2, 2, 0]
 
 
 def test_a_crop_beyond_the_image_is_ignored_and_holds_the_whole_contour():
     face = render(1, 2, size=SIDE, options=FaceOptions(occluder=0.0, yaw=(-5, 5), crop_margin=0.0))
     shown = face.labels != 0
-    one = data.crop(face.image, shown, face.landmarks, 64)
+    one = crops.crop(face.image, shown, face.landmarks, 64)
     assert one.image.shape == (64, 64, 3) and (one.labels == 255).any()
     x, y, width, height = one.box
     assert x > 0 and y > 0 and x + width < 64 and y + height < 64
@@ -96,7 +96,7 @@ def test_a_crop_beyond_the_image_is_ignored_and_holds_the_whole_contour():
 def test_without_landmarks_the_contour_is_the_hull_of_the_face():
     face = np.zeros((50, 50), bool)
     face[10:40, 10:14] = face[10:40, 36:40] = True  # something hides the middle
-    one = data.crop(np.zeros((50, 50, 3), np.uint8), face, None, 48)
+    one = crops.crop(np.zeros((50, 50, 3), np.uint8), face, None, 48)
     assert np.isnan(one.landmarks).all()
     assert one.labels[24, 24] == 2 and (one.labels == 1).any()
 
@@ -151,7 +151,7 @@ def lfw(tmp_path, monkeypatch) -> Path:
         known[image.tobytes()] = face.landmarks
         colours = part_labels.COLOURS[(face.labels > 0).astype(int)].astype(np.uint8)
         Image.fromarray(colours).save(folder / part_labels.LABELS / f"{path.stem}.png")
-    monkeypatch.setattr(data, "_central_face", lambda image: known.get(image.tobytes()))
+    monkeypatch.setattr(crops, "central_face", lambda image: known.get(image.tobytes()))
     return tmp_path
 
 
@@ -181,18 +181,18 @@ def test_real_faces_are_occluded_where_teacher_faces_are_not(lfw):
 
 
 def test_faces_that_dlib_does_not_find_are_left_out(lfw, monkeypatch):
-    central, calls = data._central_face, []
+    central, calls = crops.central_face, []
 
     def every_second(image):
         calls.append(1)
         return central(image) if len(calls) % 2 else None
 
-    monkeypatch.setattr(data, "_central_face", every_second)
+    monkeypatch.setattr(crops, "central_face", every_second)
     assert len(data.occlusion(config("lfw-occluded"), lfw).test) == 1
 
 
 def test_images_without_any_face_are_refused(lfw, monkeypatch):
-    monkeypatch.setattr(data, "_central_face", lambda image: None)
+    monkeypatch.setattr(crops, "central_face", lambda image: None)
     with pytest.raises(UserError, match="should show faces, but none was found"):
         data.transfer_faces(config("lfw-occluded"), lfw)
 
@@ -208,8 +208,8 @@ def test_about_half_of_the_transfer_faces_have_an_occluder(lfw, monkeypatch):
 
 
 def test_no_two_sets_share_a_stream_of_occluders():
-    assert len(set(data.STREAMS.values())) == len(data.STREAMS)
-    draws = {part: data._occluder_rng(part, "Ada_0001", 1.0).random() for part in data.STREAMS}
+    assert len(set(crops.STREAMS.values())) == len(crops.STREAMS)
+    draws = {part: crops.occluder_rng(part, "Ada_0001", 1.0).random() for part in crops.STREAMS}
     assert len(set(draws.values())) == len(draws)
 
 
@@ -241,7 +241,7 @@ def test_real_occluders_are_the_faces_with_glasses_or_hats(tmp_path, monkeypatch
         for path, array in zip(celebamask.indexed_files(folder, name), (labels * 9, labels), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(array).save(path)
-    monkeypatch.setattr(data, "_central_face", lambda image: None)
+    monkeypatch.setattr(data, "central_face", lambda image: None)
     found = data.real_occluders(config("lfw-occluded"), tmp_path)
     assert found.names == ("cap", "dark")
     assert found.tags == (("hat",), ("glasses", "sunglasses"))
@@ -259,7 +259,7 @@ def test_what_is_not_counted_stays_so_when_occlusions_are_split_off(monkeypatch)
     larger = replace(faces, images=np.zeros((1, 128, 128, 3), np.uint8))
     contour = np.zeros((64, 64), bool)
     contour[10:60, 10:60] = True
-    monkeypatch.setattr(data.landmarks, "detect_many", lambda images, cache: np.full((1, 68, 2), 63.5))
+    monkeypatch.setattr(crops.landmarks, "detect_many", lambda images, cache: np.full((1, 68, 2), 63.5))
     monkeypatch.setattr(data, "face_contour", lambda points, shape: contour)
     found = data._factorised(faces, larger)
     np.testing.assert_allclose(found.landmarks, 31.5)  # in pixels of the smaller image
@@ -275,7 +275,7 @@ def test_every_seventh_training_face_of_cofw_is_for_validation(monkeypatch):
         return FaceSet(blank[..., None].repeat(3, -1), blank, ("non-face", "face"), tuple(map(str, range(count))))
 
     monkeypatch.setattr(data.cofw, "load", load)
-    monkeypatch.setattr(data.landmarks, "detect_many", lambda images, cache: np.full((len(images), 68, 2), np.nan))
+    monkeypatch.setattr(crops.landmarks, "detect_many", lambda images, cache: np.full((len(images), 68, 2), np.nan))
     faces = data.occlusion(config("cofw"), Path("."))
     assert faces.validation.names == ("6", "13")
     assert len(faces.train) == 13 and len(faces.test) == 4
@@ -306,7 +306,7 @@ def test_slivers_between_contour_and_annotation_are_no_occlusion():
     contour[10:80, 10:80] = True
     face[30:80, 12:80] = True  # a strip of 2 is left out to the left, a fringe of 20 above
     occluder[60:62, 40:60] = True  # a pasted one counts, however thin
-    labels = data.ground_truth(face, contour, occluder)
+    labels = crops.ground_truth(face, contour, occluder)
     assert (labels[31:80, 10:12] == 0).all()
     assert (labels[12:28, 20:70] == 2).all()
     assert (labels[60:62, 40:60] == 2).all()
@@ -316,7 +316,7 @@ def test_slivers_between_contour_and_annotation_are_no_occlusion():
 def test_specks_of_occlusion_do_not_count():
     labels = np.ones((50, 50), np.uint8)
     labels[:20, :20], labels[40:42, 40:42] = 2, 2  # 400 and 4 of 2,500 pixels
-    found = data.without_specks(labels)
+    found = crops.without_specks(labels)
     assert (found[:20, :20] == 2).all()
     assert (found[40:42, 40:42] == data.IGNORED).all()
     assert (found == 1).sum() == (labels == 1).sum()

@@ -14,8 +14,8 @@ from reprolib.report import published_from
 from reprolib.results import Results
 from reprolib.runner import run
 from reprolib.store import RunStore
+from reprolib.studies.wang2018 import batches, data, experiment, figures, masks
 from reprolib.studies.wang2018 import config as configuration
-from reprolib.studies.wang2018 import data, experiment, figures
 from reprolib.studies.wang2018 import rows as r
 from reprolib.studies.wang2018.config import STEPS
 from reprolib.studies.wang2018.scores import SCORES, mask_metrics, over_time
@@ -181,17 +181,17 @@ def test_the_loss_of_cells_is_that_of_every_fourth_pixel():
     torch.manual_seed(0)
     config = rows()[r.LINEAR].config
     cells, labels = torch.randn(2, 5, 5, 4, 4), torch.randint(0, 5, (2, 5, 64, 64))
-    at_stride = {"labels": experiment._at_loss_stride(labels)}
+    at_stride = {"labels": batches.at_loss_stride(labels)}
     pixels = upsample_tf1(cells.flatten(0, 1), STRIDE).unflatten(0, (2, 5))
-    loss = experiment.loss_of(config)
+    loss = batches.loss_of(config)
     torch.testing.assert_close(loss(cells, at_stride), loss(pixels, at_stride))
 
 
-@pytest.mark.parametrize("name", list(experiment._OF_FRAMES))
+@pytest.mark.parametrize("name", list(batches.LOSSES))
 def test_every_loss_teaches_one_batch(name):
     """Not that its value falls: the weights of Eq. 7 grow with the overlap."""
     torch.manual_seed(0)
-    loss = experiment.loss_of(replace(rows()[r.LINEAR].config, loss=name))
+    loss = batches.loss_of(replace(rows()[r.LINEAR].config, loss=name))
     truth = torch.randint(0, 5, (2, 3, 2, 2))  # two clips of three frames, one class for each cell
     labels = {"labels": truth.repeat_interleave(4, -1).repeat_interleave(4, -2)}
     cells = (0.1 * torch.randn(2, 3, 5, 2, 2)).requires_grad_()
@@ -276,9 +276,9 @@ def test_kept_features_are_those_of_the_network(small_run):
     config = rows()[r.FCN].config
     network = experiment._fcn(config, 0, context)[0]
     clips = data.examples(config.source, "face", None).validation
-    features = experiment.features_of(network, clips)
+    features = masks.features_of(network, clips)
     assert features.shape == (len(clips), STEPS, 320, 4, 4) and features.dtype == np.float16
-    images = experiment.prepare({"images": experiment._tensor(clips.images[0])})["images"]
+    images = batches.prepare({"images": batches.channels_first(clips.images[0])})["images"]
     with torch.no_grad():
         expected = network.features(images)
     torch.testing.assert_close(torch.from_numpy(np.array(features[0])).float(), expected, rtol=2e-3, atol=2e-3)
@@ -289,10 +289,10 @@ def test_still_frames_take_as_many_steps_and_see_one_frame():
     config = replace(rows()[r.LINEAR].config, layer=r.LAYERS[r.KERAS])
     model = experiment.convert(config, experiment.build(config)).eval()
     features = np.random.default_rng(0).normal(size=(STEPS, 320, 4, 4)).astype(np.float16)
-    still = experiment._scores(model, features, replace(config, still=True))
-    unmoved = experiment._scores(model, np.repeat(features[3:4], STEPS, axis=0), config)
+    still = masks.scores_of(model, features, replace(config, still=True))
+    unmoved = masks.scores_of(model, np.repeat(features[3:4], STEPS, axis=0), config)
     torch.testing.assert_close(still[3], unmoved[3])
-    assert not torch.allclose(still[3], experiment._scores(model, features, config)[3])
+    assert not torch.allclose(still[3], masks.scores_of(model, features, config)[3])
 
 
 def test_gains_over_time_are_differences_of_two_records(small_run):
@@ -394,12 +394,12 @@ def test_a_data_root_without_any_known_dataset_is_refused(tmp_path):
 
 def test_smoothing_keeps_what_does_not_change_and_weighs_neighbours_as_the_paper_does():
     still = torch.rand(1, 5, 2, 2).expand(7, 5, 2, 2)
-    torch.testing.assert_close(experiment.smoothed(still), still)
+    torch.testing.assert_close(masks.smoothed(still), still)
     flash = torch.zeros(7, 1, 1, 1)
     flash[3] = 1
     expected = torch.tensor([0, 0.00257, 0.16552, 0.66382, 0.16552, 0.00257, 0])
-    torch.testing.assert_close(experiment.smoothed(flash).flatten()[2:5], expected[2:5], atol=1e-3, rtol=0)
-    assert experiment.smoothed(flash).flatten()[0] == 0
+    torch.testing.assert_close(masks.smoothed(flash).flatten()[2:5], expected[2:5], atol=1e-3, rtol=0)
+    assert masks.smoothed(flash).flatten()[0] == 0
 
 
 def test_zooming_in_replaces_eyes_and_mouth_and_nothing_else():
@@ -417,7 +417,7 @@ def test_zooming_in_replaces_eyes_and_mouth_and_nothing_else():
     def mouth(crops, side):
         return np.full((2, side, side), 2, np.uint8)
 
-    combined = experiment.zoom_in(frames, first, {"eyes": eye, "mouth": mouth})
+    combined = masks.zoom_in(frames, first, {"eyes": eye, "mouth": mouth})
     assert (combined == EYES).sum() == 2
     x, y, side = data.region_box(first, "mouth")
     box = (slice(None), slice(y, y + side), slice(x, x + side))
@@ -430,7 +430,7 @@ def test_zooming_in_replaces_eyes_and_mouth_and_nothing_else():
 
 def test_a_region_that_the_primary_model_misses_stays_missed():
     first = np.full((1, 32, 32), SKIN, np.uint8)
-    combined = experiment.zoom_in(np.zeros((1, 32, 32, 3), np.uint8), first, {"eyes": None, "mouth": None})
+    combined = masks.zoom_in(np.zeros((1, 32, 32, 3), np.uint8), first, {"eyes": None, "mouth": None})
     np.testing.assert_array_equal(combined, first)
 
 
@@ -438,7 +438,7 @@ def test_the_mean_mask_is_what_most_training_frames_have():
     clips = clip_set(("a", "b", "c"))
     labels = np.zeros((3, 1, 4, 4), np.uint8)
     labels[:2, :, 1:3], labels[2] = SKIN, EYES
-    found = experiment._mean_mask(replace(clips, labels=labels))(clips)
+    found = masks.mean_mask(replace(clips, labels=labels))(clips)
     np.testing.assert_array_equal(found, np.repeat(labels[:1], 3, axis=0))
 
 

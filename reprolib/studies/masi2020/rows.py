@@ -141,7 +141,7 @@ TRANSFER_TRAINING = {  # 1e-3 to 1e-5 on plateaus, Sec. 4.1; patience outlasts b
 }  # fmt: skip
 SCRATCH_TRAINING = {  # as many steps as transfer and fine-tuning may take together, and the same falling rate
     "smoke": _training(2, 1, 8, 1e-3, 1e-5), "cpu": _training(300, 30, 32, 1e-3, 1e-5, drop_after=9),
-    "gpu": _training(300, 30, 32, 1e-3, 1e-5, drop_after=9),
+    "gpu": _training(450, 30, 32, 1e-3, 1e-5, drop_after=9),
 }  # fmt: skip
 # Of the losses that are compared each gets the best of three rates, once they are tried; these are for all other rows.
 OCCLUSION_FINE_TUNING = {

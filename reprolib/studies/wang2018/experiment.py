@@ -2,52 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
-import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprolib import metrics, report
 from reprolib.checkpoints import fitted_once
-from reprolib.datasets import landmarks
-from reprolib.datasets.augmentation import jitter, mirror, resize_and_crop
 from reprolib.datasets.clips import ClipSet
-from reprolib.datasets.kept import kept
-from reprolib.datasets.landmark_masks import BACKGROUND, SKIN, masks_of_track
 from reprolib.datasets.people import numbered
-from reprolib.datasets.pictures import resize_labels, resize_picture
-from reprolib.losses.dice import dice_loss
-from reprolib.losses.iou_loss import iou_loss
-from reprolib.losses.segmentation_loss import segmentation_loss
+from reprolib.datasets.pictures import resize_labels
 from reprolib.measuring import Workload
 from reprolib.models import complexity, pretrained
 from reprolib.models.conv_lstm import ConvLSTM, ConvLSTMFCN, FrameClassifier, saturation, start_at_classifier
 from reprolib.models.dilated_fcn import CHANNELS, DilatedFCN
-from reprolib.models.fcn_resnet50 import STRIDE, FCNResNet50, keras_parameters, output_sizes, upsample_tf1
+from reprolib.models.fcn_resnet50 import FCNResNet50, keras_parameters, output_sizes
 from reprolib.models.fcn_vgg16 import FCNVGG16
 from reprolib.models.lip_inference import OneOutput
 from reprolib.planning import Work
 from reprolib.studies.wang2018 import data as of
+from reprolib.studies.wang2018.batches import (
+    LOSS_STRIDE,
+    at_loss_stride,
+    augment,
+    cells_to_pixels,
+    channels_first,
+    flat,
+    loss_of,
+    on_device_of,
+    prepare,
+    training_labels,
+)
 from reprolib.studies.wang2018.config import CLASSES, FCN_EVERY, PAPERS_RATE, STEPS, Config, Training
+from reprolib.studies.wang2018.masks import BATCH, Find, System, features_of, finder, mean_mask, near_finder, tracked
 from reprolib.studies.wang2018.rows import REGIONS
 from reprolib.studies.wang2018.scores import mask_metrics, over_time, percentages
 from reprolib.studies.wang2018.work import fcn_spec, layer_spec, part_of, primary_of
 from reprolib.training import Batch, Fitted, Schedule, fabric_of, train
 from reprolib.trial import Context, Outcome
-
-SMOOTHING_SIGMA, SMOOTHING_FRAMES = 0.6, 5  # Table 2
-BATCH = 20  # frames at a time in prediction, a multiple of T
-LOSS_STRIDE = 4  # of the clips' losses: every fourth pixel in both directions, of scores as they are there
-
-Find = Callable[[ClipSet], np.ndarray]
-"""From clips, with images at the side of the networks' input, to labels uint8 (N, T, side, side) at that of the clips'
-labels."""
 
 # --- one trial ---------------------------------------------------------------------------------------
 
@@ -61,9 +57,9 @@ def run(config: Config, seed: int, context: Context) -> Outcome:
     sets = of.examples(config.source, config.region, context.data_root)
     trainings: dict[str, Fitted] = {}
     if config.stage == "mean mask":
-        find = _mean_mask(sets.train)
+        find = mean_mask(sets.train)
     elif config.stage == "tracker":
-        find = partial(_tracked, frames_of=of.sets_of(config.source, context.data_root))
+        find = partial(tracked, frames_of=of.sets_of(config.source, context.data_root))
     elif config.stage == "system":
         find, trainings = _system(config, seed, context)
     else:
@@ -150,8 +146,8 @@ def _fcn(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted
         sets = of.examples(config.source, config.region, context.data_root)
         chosen = slice(None, None, FCN_EVERY)
         data = {
-            "images": _tensor(_flat(sets.train.images[:, chosen])),
-            "labels": torch.from_numpy(_flat(sets.train.labels[:, chosen])),
+            "images": channels_first(flat(sets.train.images[:, chosen])),
+            "labels": torch.from_numpy(flat(sets.train.labels[:, chosen])),
         }
         of_frames = replace(config, stage="fcn", smoothed=False, still=False)
         return train(
@@ -183,16 +179,16 @@ def _fit_layer(model: ConvLSTMFCN, config: Config, seed: int, context: Context) 
     """The new layer alone, on features and with the loss at low resolution."""
     sets = of.examples(config.source, config.region, context.data_root)
     features, held_out = (features_of(model.network, clips) for clips in (sets.train, sets.validation))
-    truth = _at_loss_stride(_scored_like_images(sets.validation, config))
+    truth = at_loss_stride(_scored_like_images(sets.validation, config))
 
     @torch.no_grad()
     def score(layer: nn.Module) -> float:
-        found = [_cells_to_pixels(layer(_on(layer, some).float()).flatten(0, 1)).argmax(1).cpu()
+        found = [cells_to_pixels(layer(on_device_of(layer, some).float()).flatten(0, 1)).argmax(1).cpu()
                  for some in torch.from_numpy(held_out).split(BATCH // STEPS)]  # fmt: skip
-        confusion = metrics.confusion(torch.cat(found), _flat(truth), len(config.classes))
+        confusion = metrics.confusion(torch.cat(found), flat(truth), len(config.classes))
         return percentages(confusion.sum(0))["miou"]
 
-    data = {"images": torch.from_numpy(np.asarray(features)), "labels": _tensor_labels(sets.train)}
+    data = {"images": torch.from_numpy(np.asarray(features)), "labels": training_labels(sets.train)}
     return train(
         model.conv_lstm, data, loss_of(config), schedule=_schedule(config.training, frames=STEPS),
         fabric=fabric_of(context), seed=seed, validate=score,
@@ -206,75 +202,11 @@ def _fit_all(model: ConvLSTMFCN, config: Config, seed: int, context: Context) ->
     find = finder(model, replace(config, still=False))
     images = torch.from_numpy(np.ascontiguousarray(sets.train.images.transpose(0, 1, 4, 2, 3)))
     return train(
-        model, {"images": images, "labels": _tensor_labels(sets.train)}, loss_of(config),
+        model, {"images": images, "labels": training_labels(sets.train)}, loss_of(config),
         schedule=_schedule(config.training, frames=STEPS, rates={"network.": _share(config)}),
         fabric=fabric_of(context), seed=seed, prepare=prepare,
         validate=lambda _: _miou(find(sets.validation), sets.validation),
     )  # fmt: skip
-
-
-def _share(config: Config) -> float:
-    """The learning rate of the trained layers, γ times the paper's, as a multiple of the new layer's."""
-    return config.gamma * PAPERS_RATE / config.training.lr
-
-
-# --- batches and losses ------------------------------------------------------------------------------
-
-
-def prepare(batch: Batch) -> dict[str, Tensor]:
-    """uint8 images in [−1, 1], labels as int64, on the device of the batch."""
-    made = {"images": batch["images"].float().div(127.5).sub(1)}
-    return made | {"labels": batch["labels"].long()} if "labels" in batch else made
-
-
-def augment(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-    """Colours, mirroring, and sizes with crops, as in `reprolib.datasets.augmentation`; the paper names none."""
-    return resize_and_crop(mirror(jitter(batch, generator), generator), generator)
-
-
-_OF_FRAMES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross-entropy": F.cross_entropy,
-    "iou": iou_loss,
-    "hinge": partial(segmentation_loss, form="hinge", margin=1.0, probabilities=True, hard_counts=True),
-    "hinge-scores": partial(segmentation_loss, form="hinge", margin=1.0, hard_counts=True),
-    "linear": partial(segmentation_loss, probabilities=True, hard_counts=True),
-    "linear-margin": partial(segmentation_loss, margin=0.1, probabilities=True, hard_counts=True),
-    "linear-scores": partial(segmentation_loss, hard_counts=True),
-    "dice": dice_loss,
-    "lovasz": smp.losses.LovaszLoss("multiclass"),
-}
-
-
-def loss_of(config: Config) -> Callable[[Tensor, Batch], Tensor]:
-    """The loss of clips: scores (N, T, classes, h, w) of cells or pixels, labels (N, T, H, W) at `LOSS_STRIDE`.
-
-    Bilinear up-sampling by 16 has at every fourth pixel the values of up-sampling by 4, so that this is the loss of
-    these pixels at full resolution.
-    """
-    loss = _OF_FRAMES[config.loss]
-
-    def of_clips(scores: Tensor, batch: Batch) -> Tensor:
-        labels = batch["labels"].flatten(0, 1)
-        scores = scores.flatten(0, 1)
-        cells = scores.shape[-1] * STRIDE == labels.shape[-1] * LOSS_STRIDE
-        at_stride = _cells_to_pixels(scores) if cells else _at_loss_stride(scores)
-        return loss(at_stride, labels)
-
-    return of_clips
-
-
-def _cells_to_pixels(scores: Tensor) -> Tensor:
-    """Scores of cells (N, K, h, w) at every `LOSS_STRIDE`th pixel."""
-    return upsample_tf1(scores, STRIDE // LOSS_STRIDE)
-
-
-def _at_loss_stride(pixels):
-    """Every `LOSS_STRIDE`th row and column of a tensor or array."""
-    return pixels[..., ::LOSS_STRIDE, ::LOSS_STRIDE]
-
-
-def _tensor_labels(train_set: ClipSet) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(_at_loss_stride(train_set.labels)))
 
 
 def _scored_like_images(clips: ClipSet, config: Config) -> np.ndarray:
@@ -283,121 +215,9 @@ def _scored_like_images(clips: ClipSet, config: Config) -> np.ndarray:
     return np.array([[resize_labels(one, size) for one in clip] for clip in clips.labels])
 
 
-# --- masks -------------------------------------------------------------------------------------------
-
-
-def finder(model: nn.Module, config: Config) -> Find:
-    """Labels at any side: scores are resized before the greatest is taken (Sec. 4.2)."""
-
-    def find(clips: ClipSet) -> np.ndarray:
-        side = clips.labels.shape[-1]
-        # features of frozen layers are kept on disk; other networks see the frames
-        frozen = isinstance(model, ConvLSTMFCN) and not config.gamma
-        given = features_of(model.network, clips) if frozen else clips.images
-        return np.stack([_labels(_scores(model, one, config), side) for one in given])
-
-    return find
-
-
-@torch.no_grad()
-def _scores(model: nn.Module, clip: np.ndarray, config: Config) -> Tensor:
-    """Scores, or smoothed probabilities, (T, classes, size, size).
-
-    clip: frames uint8 (T, H, W, 3), or the features (T, C, h, w) that frozen layers made of them.
-    """
-    if not isinstance(model, ConvLSTMFCN):
-        scores = torch.cat([
-            model(prepare({"images": _on(model, some)})["images"]) for some in _tensor(clip).split(BATCH)
-        ])  # fmt: skip
-        return smoothed(scores.softmax(1)) if config.smoothed else scores
-    if clip.dtype == np.uint8:
-        features = model.network.features(prepare({"images": _on(model, _tensor(clip))})["images"])
-    else:
-        features = _on(model, torch.from_numpy(np.array(clip))).float()
-    if config.still:  # as many steps as before a frame, and no motion
-        cells = [model.conv_lstm(features[t].expand(1, t + 1, -1, -1, -1))[0, -1] for t in range(len(features))]
-        return upsample_tf1(torch.stack(cells), STRIDE)
-    return upsample_tf1(model.conv_lstm(features[None])[0], STRIDE)
-
-
-def _labels(scores: Tensor, side: int) -> np.ndarray:
-    return F.interpolate(scores, (side, side), mode="bilinear").argmax(1).to(torch.uint8).cpu().numpy()
-
-
-def features_of(network: nn.Module, clips: ClipSet) -> np.ndarray:
-    """What a network's frozen layers make of every frame, float16 (N, T, C, h, w); made once and kept on disk.
-
-    Half precision changes scores by about a thousandth. The key is a hash of the weights and of the images.
-    """
-    key = hashlib.sha256()
-    for value in network.state_dict().values():
-        key.update(value.cpu().numpy().tobytes())
-    key.update(np.ascontiguousarray(clips.images))
-
-    @torch.no_grad()
-    def make() -> dict[str, np.ndarray]:
-        was_training = network.training
-        network.eval()
-        made = [
-            network.features(prepare({"images": _on(network, _tensor(clip))})["images"]).half().cpu().numpy()
-            for clip in clips.images
-        ]
-        network.train(was_training)
-        return {"features": np.stack(made)}
-
-    return kept("wang2018", ("features", clips.images.shape, key.hexdigest()), make)["features"]
-
-
-def smoothed(probabilities: Tensor) -> Tensor:
-    """Class probabilities (T, classes, H, W) averaged over five frames with Gaussian weights, σ = 0.6 (Table 2).
-
-    At the ends of a clip the weights of the frames that are there are scaled up to one.
-    """
-    offsets = torch.arange(SMOOTHING_FRAMES, device=probabilities.device) - SMOOTHING_FRAMES // 2
-    weights = torch.exp(-(offsets**2) / (2 * SMOOTHING_SIGMA**2))
-    at = torch.arange(len(probabilities), device=probabilities.device)
-    distance = at[None] - at[:, None] + SMOOTHING_FRAMES // 2  # (T, T)
-    inside = (distance >= 0) & (distance < SMOOTHING_FRAMES)
-    mixing = torch.where(inside, weights[distance.clamp(0, SMOOTHING_FRAMES - 1)], 0.0)
-    return torch.einsum("ts,schw->tchw", mixing / mixing.sum(1, keepdim=True), probabilities)
-
-
-def _tracked(clips: ClipSet, *, frames_of: of.Sets) -> np.ndarray:
-    """The face tracker of Table 2: dlib's landmarks on the frames that the networks see, as masks."""
-    [whole] = [one for one in frames_of if one.names == clips.names]
-    side = clips.labels.shape[-1]
-    return np.stack([
-        masks_of_track((landmarks.track(frames) + 0.5) * side / frames.shape[1] - 0.5, (side, side))
-        for frames in whole.images
-    ])  # fmt: skip
-
-
-def _mean_mask(training: ClipSet) -> Find:
-    """At every pixel the class that most training frames have there: the prediction that ignores the image."""
-    frames = _flat(training.labels)
-    mean = np.stack([(frames == k).sum(0) for k in range(len(training.classes))]).argmax(0).astype(np.uint8)
-
-    def find(clips: ClipSet) -> np.ndarray:
-        return np.broadcast_to(resize_labels(mean, clips.labels.shape[-1]), clips.labels.shape).copy()
-
-    return find
-
-
-# --- the full system ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class System:
-    """The primary model finds eyes and mouth, the close-up models label them anew (Sec. 3.3); a `Find`."""
-
-    primary: Find
-    zoomed: Mapping[str, Callable[[np.ndarray, int], np.ndarray]]
-    frames_of: of.Sets  # the frames as they are kept: what the close-up models see
-
-    def __call__(self, clips: ClipSet) -> np.ndarray:
-        [whole] = [one for one in self.frames_of if one.names == clips.names]
-        pairs = zip(whole.images, self.primary(clips), strict=True)
-        return np.stack([zoom_in(frames, first, self.zoomed) for frames, first in pairs])
+def _share(config: Config) -> float:
+    """The learning rate of the trained layers, γ times the paper's, as a multiple of the new layer's."""
+    return config.gamma * PAPERS_RATE / config.training.lr
 
 
 def _system(config: Config, seed: int, context: Context) -> tuple[System, dict[str, Fitted]]:
@@ -407,46 +227,10 @@ def _system(config: Config, seed: int, context: Context) -> tuple[System, dict[s
     for region in REGIONS:
         part = part_of(config, region)
         model, fitted = _trained(part, seed, context)
-        zoomed[region] = _near_finder(model, part)
+        zoomed[region] = near_finder(model, part)
         trainings |= {f"{region}_{name}": one for name, one in fitted.items()}
     frames_of = of.sets_of(config.source, context.data_root)
     return System(finder(primary, primary_config), zoomed, frames_of), trainings
-
-
-def _near_finder(model: nn.Module, config: Config) -> Callable[[np.ndarray, int], np.ndarray]:
-    """Crops uint8 (T, H, W, 3) and a side -> labels uint8 (T, side, side) of the region's own classes."""
-
-    def find(crops: np.ndarray, side: int) -> np.ndarray:
-        resized = np.stack([resize_picture(crop, config.source.size) for crop in crops])
-        return _labels(_scores(model, resized, config), side)
-
-    return find
-
-
-def zoom_in(
-    frames: np.ndarray, first: np.ndarray, zoomed: Mapping[str, Callable[[np.ndarray, int], np.ndarray]]
-) -> np.ndarray:
-    """Primary labels (T, H, W) of frames (T, H, W, 3) with eyes and mouth replaced by what the near models find.
-
-    A region's box is fixed for all frames. What the primary model calls eyes or mouth becomes skin first. A region
-    that it finds in no frame stays as it is, and so does the background, whose IoU in Table 9 does not change.
-    """
-    combined = first.copy()
-    for region, find in zoomed.items():
-        box = of.region_box(first, region)
-        if box is None:
-            continue
-        combined[np.isin(combined, of.PARTS[region])] = SKIN
-        x, y, side = box
-        found = find(of.crops(frames, box, side), side)
-        top, left = max(0, y), max(0, x)
-        bottom, right = min(y + side, first.shape[1]), min(x + side, first.shape[2])
-        inside = found[:, top - y : bottom - y, left - x : right - x]
-        part = np.array([0, *of.PARTS[region]], np.uint8)[inside]
-        target = combined[:, top:bottom, left:right]
-        new = (part > 0) & (target != BACKGROUND)
-        target[new] = part[new]
-    return combined
 
 
 # --- scores ------------------------------------------------------------------------------------------
@@ -454,7 +238,7 @@ def zoom_in(
 
 def _confusion(found: np.ndarray, clips: ClipSet) -> np.ndarray:
     """Pixel counts of every frame, int32 (N · T, K, K)."""
-    return metrics.confusion(_flat(found), _flat(clips.labels), len(clips.classes)).astype(np.int32)
+    return metrics.confusion(flat(found), flat(clips.labels), len(clips.classes)).astype(np.int32)
 
 
 def _miou(found: np.ndarray, clips: ClipSet) -> float:
@@ -487,7 +271,7 @@ def _look_inside(
     before = finder(baseline.to(context.device).eval(), config)(sets.test)
     gains = outcome.arrays["over_time"] - over_time(_confusion(before, sets.test))
     outcome.metrics |= {f"gain_t{t}": float(gain) for t, gain in enumerate(gains.mean(0), start=1)}
-    features = _on(model, torch.from_numpy(np.array(features_of(model.network, sets.validation)))).float()
+    features = on_device_of(model, torch.from_numpy(np.array(features_of(model.network, sets.validation)))).float()
     flat = zip(("flat_gates", "flat_candidates"), saturation(model.conv_lstm, features), strict=True)
     for name, of_classes in flat:
         outcome.metrics |= {f"{name}_{part}": 100 * float(share)
@@ -506,20 +290,6 @@ def _examples(found: np.ndarray, test: ClipSet, shown: list[int], config: Config
         boxes = [[of.region_box(clip, region) or (0, 0, 0) for region in REGIONS] for clip in first]
         arrays |= {"example_primary": first[:, -1], "example_boxes": np.array(boxes)}
     return arrays
-
-
-def _on(model: nn.Module, value: Tensor) -> Tensor:
-    return value.to(next(model.parameters()).device)
-
-
-def _tensor(images: np.ndarray) -> Tensor:
-    """uint8 (N, H, W, 3) -> (N, 3, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-
-
-def _flat(clips: np.ndarray) -> np.ndarray:
-    """(N, T, …) -> (N · T, …)."""
-    return np.ascontiguousarray(clips).reshape(-1, *clips.shape[2:])
 
 
 # --- for `plan` --------------------------------------------------------------------------------------
