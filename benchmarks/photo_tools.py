@@ -164,12 +164,15 @@ def dlib_polygons(picture: np.ndarray) -> np.ndarray:
     return labels
 
 
-def mediapipe_polygons(faces: int = 1) -> Callable[[np.ndarray], np.ndarray]:
-    """The same from MediaPipe's face mesh with refined lips and eyes, of the face nearest to the middle."""
+def mediapipe_polygons(faces: int = 1, *, video: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+    """The same from MediaPipe's face mesh with refined lips and eyes, of the face nearest to the middle.
+
+    video: the pictures are frames of one video, in their order.
+    """
     import mediapipe as mp
 
     mesh = mp.solutions.face_mesh
-    finder = mesh.FaceMesh(static_image_mode=True, refine_landmarks=True, max_num_faces=faces)
+    finder = mesh.FaceMesh(static_image_mode=not video, refine_landmarks=True, max_num_faces=faces)
     outer = [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146]
     inner = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
     right = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]

@@ -61,7 +61,7 @@ def stages(model: nn.Module, input_size: tuple[int, ...]) -> list[Stage]:
 
 
 def _join(call: "_Call", sources: list[Stage]) -> tuple[str, str]:
-    """What an activation or normalisation that reads several stages shows of how these were joined."""
+    """Kind and label of the box of an activation or normalisation: how the stages that it reads were joined."""
     concatenated = call.shape[0] == sum(source.shape[0] for source in sources) and len(sources) > 1
     return "join", "concatenation" if concatenated else "sum" if len(sources) > 1 else "activation"
 
@@ -81,7 +81,7 @@ class _Provenance(TorchFunctionMode):
         result = function(*args, **(kwargs or {}))
         made_by = _made_by((args, kwargs))
         for tensor in _tensors(result):
-            # A parameter is a tensor too, but carries nothing of the picture.
+            # A parameter is a tensor too, but does not depend on the input.
             if made_by and not isinstance(tensor, nn.Parameter):
                 tensor.made_by = made_by
         return result

@@ -30,7 +30,7 @@ def fitted_once(
     The model is in evaluation mode. `spec` is JSON-able and holds everything that the stage depends on, "seed" among
     it, from which all random numbers of `build` and `fit` follow. `fit` returns `Fitted`, or a dict of curves.
     A lost checkpoint costs time and changes nothing; one that cannot be read is set aside with a warning. StoreError
-    where the checkpoint cannot be written. Of several processes that train together the first reads and writes.
+    where the checkpoint cannot be written. Of several processes that train together only the first writes.
     """
     path = checkpoint_path(context.results, study, spec)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def fitted_once(
 
 
 def _read_into(model: nn.Module, path: Path) -> Fitted | dict | None:
-    """What the fit of a stage returned, whose weights `model` gets; None for an unreadable file, which is set aside."""
+    """Load the weights into `model` and return what `fit` returned; None for an unreadable file, which is set aside."""
     try:
         with torch.serialization.safe_globals([Fitted, Stopped]):
             saved = torch.load(path, map_location="cpu", weights_only=True)
@@ -69,9 +69,9 @@ def _read_into(model: nn.Module, path: Path) -> Fitted | dict | None:
 
 
 def save_network(path: Path, network: nn.Module, *, arguments: Mapping, **described) -> None:
-    """Write what `load_network` reads, in half precision: the `arguments` that made the network, and its description.
+    """Write a file for `load_network`: the weights in float16, the `arguments` that made the network, its description.
 
-    All but the network's weights is plain numbers, strings, lists and tuples.
+    Arguments and description hold only numbers, strings, lists and tuples.
     """
     state = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
     _save({"model": dict(arguments), "state": state, **described}, path)
@@ -80,7 +80,7 @@ def save_network(path: Path, network: nn.Module, *, arguments: Mapping, **descri
 def load_network(path: Path, build: Callable[..., nn.Module], *, study: str, what: str) -> tuple[nn.Module, dict]:
     """A saved network, ready to predict on the CPU, with its description.
 
-    `what` names the network and `study` who trains it, in the UserError if the file is missing or no such checkpoint.
+    UserError if the file is missing or no such checkpoint; it names the network by `what` and its training by `study`.
     """
     if not path.is_file():
         raise UserError(f"the checkpoint {path} should be a file, but is missing: train {study} or give another path")

@@ -60,7 +60,7 @@ def options(
 
 
 class WithParameters(TyperCommand):
-    """A command that takes `-p NAME VALUE`, any number of times, into `context.obj`; typer has no lists of pairs."""
+    """A command with any number of `-p NAME VALUE`, collected in `context.obj`: typer has no lists of pairs."""
 
     def parse_args(self, context, words: list[str]) -> list[str]:
         context.obj, others, words = [], [], list(words)
@@ -151,7 +151,7 @@ def plan(
 ) -> None:
     """Show what `run` would do: trials, steps, multiply-accumulates, memory, disk and time of each row.
 
-    STUDY [-p NAME VALUE]… sets what only this study has, as for `run`.
+    STUDY [-p NAME VALUE]… sets a parameter of the study, as for `run`.
     """
     module = studies.load(study)
     options = dict(profile=profile, data=data, data_root=data_root, seeds=seeds, device=device, workers=workers)
@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
         if error.strerror is None:
             raise
         if error.filename is None:
-            # What could not be printed would be tried, and would fail, once more at exit.
+            # Python would try to print the rest once more at exit, and fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         what = "The output" if error.filename is None else error.filename
         _stop(f"{what} cannot be used ({error.strerror}); check the path or choose another.", 2)
@@ -268,7 +268,7 @@ def _stop(sentence: str, code: int) -> None:
 
 
 def _parameters(module: Any, pairs: list[tuple[str, str]], tables: str, **options: Any) -> StudyParameters:
-    """What the options and `-p NAME VALUE` of a command set; UserError for an unknown name or a wrong type."""
+    """The parameters set by the options and `-p NAME VALUE`; UserError for an unknown name or a wrong type."""
     options["tables"] = _names(tables, ",")
     return module.Parameters(**options | _values(pairs, dict(module.Parameters())))
 
@@ -282,7 +282,7 @@ def _chosen(study: str | None) -> tuple[str, ...]:
 
 
 def _values(pairs: list[tuple[str, str]], declared: dict[str, Any]) -> dict[str, Any]:
-    """What `-p NAME VALUE` gave, as values of the types that the declared ones have."""
+    """The values given by `-p NAME VALUE`, converted to the types of the declared ones."""
     return {name: parse_value(text, declared.get(name, "")) for name, text in pairs}
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def gpus_here(count: int) -> list[str]:
     """Names of the first `count` GPUs that this process may use, for `configuration`; UserError where there are fewer.
 
-    With a CUDA_VISIBLE_DEVICES of its own, they are the first of those.
+    If CUDA_VISIBLE_DEVICES is set, they are the first that it lists.
     """
     found = torch.cuda.device_count()
     if count > found:
@@ -40,9 +40,10 @@ def configuration(
 ) -> "Config":
     """One worker per accelerator, each seeing only its own (CUDA_VISIBLE_DEVICES).
 
-    A name that stands twice gives that GPU two workers.  `provider`: Parsl's SlurmProvider and the like for a
-    cluster, whose nodes must share the results folder; this machine when left out.  Its `worker_init` finds Python and
-    this package, and limits the threads of each worker (OMP_NUM_THREADS).  `folder`: Parsl's logs.
+    A name that is listed twice gives that GPU two workers. `provider`: for a cluster, such as Parsl's SlurmProvider;
+    None for this machine. The nodes of a cluster must share the results folder, and the provider's `worker_init` must
+    set up Python and this package and limit the threads of each worker (OMP_NUM_THREADS). `folder`: for Parsl's logs.
+    UserError if parsl is not installed.
     """
     try:
         from parsl.config import Config
@@ -53,7 +54,7 @@ def configuration(
             "Several GPUs need the package parsl, which is not installed; install reprolib[cluster]."
         ) from None
     local = provider is None
-    # Parsl's programs lie beside this Python, which may not be on the path; its workers import what we import.
+    # Parsl's programs are beside this Python, which may not be on the path; its workers import what we import.
     programs = Path(sys.executable).parent
     found = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(sys.path)}
     found |= thread_limits(max(1, joblib.cpu_count() // len(accelerators)))

@@ -1,7 +1,8 @@
-"""Every face of a photo, of any size and tilted up to about 30°, in photos turned any way, with its 68 landmarks.
+"""Find the faces of a photo and their 68 landmarks: of any size, tilted by up to about 30°, in rotated photos too.
 
-dlib's detector (extra `landmarks`) sees faces from 80 pixels on, upright to some 15°. Here it sees the photo at several
-sizes and, if it finds nothing, turned. Of the detectors that need no download it misses fewest and is the fastest.
+dlib's detector (extra `landmarks`) finds faces of 80 pixels or more that are upright to some 15°. Here it runs on the
+photo at several sizes and, if it finds nothing, on rotated copies. Of the detectors that need no download it misses the
+fewest faces and is the fastest.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ SIDE = 640  # pixels: the longer side of the first, smallest copy of a photo
 TURNED_SIDE = 1280  # pixels: the longer side up to which copies are turned, too
 LARGEST_COPY = 50_000_000  # pixels: no copy is enlarged beyond
 TILTS = (-30, 30)  # degrees
-QUARTERS = (90, -90, 180)  # degrees: of photos that nobody turned upright
-RATIO = 3  # faces down to a third of the largest are looked for
-WEAK = -0.3  # dlib's score from which a face is kept in case that there is no better; 0 is dlib's own threshold
+QUARTERS = (90, -90, 180)  # degrees: for photos that are not stored upright
+RATIO = 3  # faces down to a third of the largest are searched for
+WEAK = -0.3  # the lowest dlib score of a face that is kept in case no better one is found; dlib's own threshold is 0
 PREDICTED_WIDTH = 200  # pixels: the width at which dlib places landmarks
 BOX = np.array([-0.595, -0.395, 0.595, 0.79])  # dlib's box of a face on average, in halves of its frame's side
 AGAIN = 12  # frames after which faces are looked for again
@@ -31,7 +32,7 @@ STILL = 0.015  # of a face's size: landmarks that move less are smoothed
 
 @dataclass(frozen=True)
 class FoundFace:
-    """points: float32 (68, 2), x and y in pixels, whole numbers at centres; score: dlib's, above 0 for a clear face."""
+    """points: float32 (68, 2), x and y in pixels, integers at pixel centres; score: dlib's, > 0 for a clear face."""
 
     points: np.ndarray
     score: float
@@ -51,8 +52,8 @@ class FoundFace:
 def find_faces(photo: np.ndarray, *, largest: bool = False) -> list[FoundFace]:
     """The faces of a uint8 (H, W, 3) RGB photo, the largest first; only that one with `largest`.
 
-    Faces down to a third of the largest, then none smaller. If no face is clear, unclear ones, whose score is below 0.
-    UserError if dlib is not installed.
+    Faces smaller than a third of the largest are not searched for. If no face is clear, the unclear ones (score of at
+    most 0) are returned. UserError if dlib is not installed.
     """
     clear: list[FoundFace] = []
     unclear: list[FoundFace] = []
@@ -99,7 +100,7 @@ def _scaled(photo: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _search_turned(photo: np.ndarray, clear: list[FoundFace], unclear: list[FoundFace]) -> None:
-    """Look for faces in small copies of the photo, tilted to both sides; then clear ones on a side or upside down."""
+    """Search small copies of the photo tilted to both sides; then, for clear faces only, on a side or upside down."""
     for angles, weak in ((TILTS, unclear), (QUARTERS, [])):
         for scale in _scales(photo):
             if max(photo.shape[:2]) * scale > TURNED_SIDE or clear:
@@ -112,7 +113,7 @@ def _search_turned(photo: np.ndarray, clear: list[FoundFace], unclear: list[Foun
 
 
 def _turned(photo: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """A photo turned by `angle` degrees on a canvas that holds it whole, and the (2, 3) matrix that leads there."""
+    """A photo rotated by `angle` degrees on a canvas that holds all of it, and the affine map (2, 3) to that canvas."""
     height, width = photo.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), angle, 1.0)
     size = np.ceil(np.abs(turn[:, :2]).round(6) @ (width, height)).astype(int)
@@ -123,7 +124,7 @@ def _turned(photo: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
 def _search(
     copy: np.ndarray, to_copy: np.ndarray, photo: np.ndarray, clear: list[FoundFace], unclear: list[FoundFace]
 ) -> None:
-    """Add the faces of a copy of the photo that are not there yet; `to_copy` (2, 3) leads from photo to copy."""
+    """Add the faces in a copy of the photo that are not listed yet; `to_copy` (2, 3) maps the photo to the copy."""
     detector, _ = landmarks._dlib_models()
     boxes, scores, _ = detector.run(np.ascontiguousarray(copy), 0, WEAK)
     for box, score in sorted(zip(boxes, scores, strict=True), key=lambda found: -found[1]):
@@ -135,16 +136,17 @@ def _search(
 
 
 def _same(one: FoundFace, other: FoundFace) -> bool:
-    """Whether two finds are one face: their middles are closer than a third of the larger."""
+    """Whether two detections are one face: their centres are closer than a third of the larger width."""
     distance = np.hypot(*(one.points.mean(0) - other.points.mean(0)))
     return bool(distance < max(one.width, other.width) / 3)
 
 
 def place_landmarks(photo: np.ndarray, corners: np.ndarray, to_copy: np.ndarray) -> np.ndarray:
-    """The 68 landmarks float32 (68, 2) of the face in a box: left, top, right, bottom in a copy of the photo.
+    """The 68 landmarks of the face in a box, float32 (68, 2) in pixels of the photo.
 
-    dlib places points on whole pixels: it sees every face at the same width, so that small ones are not coarse and
-    large ones not slow. UserError if dlib is not installed.
+    corners: left, top, right, bottom of the box in a copy of the photo; to_copy (2, 3) maps the photo to the copy. dlib
+    places points on whole pixels, so every face is scaled to one width: small ones are then not coarse, large ones not
+    slow. UserError if dlib is not installed.
     """
     _, predictor = landmarks._dlib_models()
     import dlib
@@ -171,10 +173,10 @@ def follow(frame: np.ndarray, face: FoundFace) -> FoundFace:
 
 
 class Tracker:
-    """The faces of a video, frame by frame, in one order: searched every `AGAIN` frames, followed between.
+    """The faces of a video, frame by frame, in a fixed order: searched for every `AGAIN` frames, followed in between.
 
-    steady: landmarks that hardly move are averaged over time. A face that a search does not find is followed until the
-    next search, and given up if that fails, too.
+    steady: landmarks that hardly move are averaged over time. A face that one search misses is followed until the next
+    search, and dropped if that misses it too.
     """
 
     def __init__(self, *, largest: bool = False, steady: bool = False):
@@ -196,7 +198,7 @@ class Tracker:
         return self.faces
 
     def drop(self, face: FoundFace) -> None:
-        """Give up a face that is none, and look for faces again in the next frame."""
+        """Drop a false detection, and search for faces again in the next frame."""
         index = next(i for i, other in enumerate(self.faces) if other is face)
         del self.faces[index], self._missed[index]
         self._count = 0

@@ -30,7 +30,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class Window:
-    """A square part of a frame: `down` from its centre and half a side, both in halves of the frame; pixels a side."""
+    """A square part of a frame, cut to `size` × `size` pixels.
+
+    down: how far its centre is below the frame's. half: half its side. The unit of both is half the frame's side.
+    """
 
     down: float
     half: float
@@ -42,12 +45,12 @@ REGIONS = Window(down=0.0, half=1.2, size=128)  # with hair and neck
 
 
 def whole(height: int, width: int) -> Frame:
-    """The frame that is a whole picture of `height` × `width` pixels, a square or nearly so."""
+    """The frame of a whole image of `height` × `width` pixels, which is square or nearly so."""
     return Frame(np.array([width / 2, height / 2]), np.array([max(height, width) / 2, 0.0]))
 
 
 def frame_of(points: np.ndarray) -> Frame:
-    """The frame of a face with (68, 2) landmarks, whose whole numbers are centres of pixels."""
+    """The frame of a face with (68, 2) landmarks in pixels, integers at pixel centres."""
     points = np.asarray(points, np.float64) + 0.5
     right, left = points[36:42].mean(0), points[42:48].mean(0)
     eyes, mouth = (right + left) / 2, (points[48] + points[54]) / 2
@@ -58,7 +61,7 @@ def frame_of(points: np.ndarray) -> Frame:
 
 
 def to_window(frame: Frame, window: Window) -> np.ndarray:
-    """The affine map (2, 3) from a photo's pixel coordinates to the window's, whole numbers at centres of pixels."""
+    """The affine map (2, 3) from pixel coordinates of the photo to those of the window, integers at pixel centres."""
     x_axis = frame.axis * window.half
     y_axis = np.array([-x_axis[1], x_axis[0]])
     centre = frame.centre + window.down * np.array([-frame.axis[1], frame.axis[0]])
@@ -69,10 +72,11 @@ def to_window(frame: Frame, window: Window) -> np.ndarray:
 
 
 def cut(photo: np.ndarray, matrix: np.ndarray, size: int | tuple[int, int], *, border: int = cv2.BORDER_CONSTANT):
-    """The window (height, width, …) of a photo (H, W, …) by the affine map `matrix`; black beyond the photo.
+    """Cut a window (height, width, …) from a photo (H, W, …); `matrix` (2, 3) maps the photo to the window.
 
-    size: pixels of a side, or (height, width). A photo much larger than the window is averaged over whole blocks of
-    pixels first: bilinear sampling alone would skip most of them.
+    size: side in pixels, or (height, width). border: OpenCV's mode beyond the photo, by default black. A photo much
+    larger than the window is first averaged over whole blocks of pixels: bilinear sampling alone would skip most of
+    them.
     """
     height, width = (size, size) if isinstance(size, int) else size
     shrink = int(1 / max(np.sqrt(abs(np.linalg.det(matrix[:, :2]))), 1e-9) + 1e-6)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 try:
     plt.switch_backend(mpl.get_backend())
-except ImportError:  # a window system that is configured but not there must not stop figures for files
+except ImportError:  # figures for files must not fail because a configured display is missing
     plt.switch_backend("agg")
 
 # Chosen so that any two stay ≥ 16 apart in CIELAB, also as seen with protanopia, deuteranopia and tritanopia.
@@ -66,7 +66,7 @@ PART_COLOURS = _PARTS | {
 """The colour of each part, by the names of the classes, the same through the whole book."""
 
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-COMPONENT_COLOURS = ("#E69F00", "#CC79A7", "#009E73", "#F0E442", "#7F3C8D", "#FFFFFF")  # none is a part's
+COMPONENT_COLOURS = ("#E69F00", "#CC79A7", "#009E73", "#F0E442", "#7F3C8D", "#FFFFFF")  # of connected components
 DATA_COLOURS = {"synthetic": "#0072B2", "public": "#D55E00", "paper": "#009E73"}
 MAX_BYTES = 300_000
 _QUALITIES = {  # ways of writing a file, from the best down to the smallest; no dates or versions in it
@@ -126,10 +126,10 @@ def part_colours(classes: Sequence[str]) -> np.ndarray:
 def overlay(
     image: np.ndarray, labels: np.ndarray, colours: np.ndarray, alpha: float | Sequence[float] = 0.55
 ) -> np.ndarray:
-    """Blend class colours over a picture.
+    """Blend class colours over an image.
 
     `image` uint8 (H, W, 3), `labels` integer (H, W), `colours` uint8 (K, 3); `alpha` 0…1, one for all classes
-    or one each. Labels from K up, such as 255 = ignored, leave the picture as it is. Returns uint8 (H, W, 3).
+    or one each. Labels from K up, such as 255 = ignored, leave the image as it is. Returns uint8 (H, W, 3).
     """
     shown = labels < len(colours)
     index = np.where(shown, labels, 0)
@@ -146,10 +146,10 @@ def image_grid(
     classes: Sequence[str] = (),
     tile: float = 1.5,
 ) -> Figure:
-    """Pictures in rows and columns, `None` for a gap, under one legend of part colours.
+    """Images in rows and columns, `None` for a gap, with one legend of part colours below.
 
-    Pictures: uint8 (H, W, 3), or (H, W) shown in greys from their smallest to their largest value. `classes`:
-    the parts to name below; empty for none. `tile`: the side of a picture in inches.
+    `rows`: images uint8 (H, W, 3), or (H, W) shown in greys from their smallest to their largest value. `classes`:
+    the parts in the legend; empty for none. `tile`: the side of an image in inches.
     """
     n_columns = max(len(row) for row in rows)
     with style():
@@ -178,7 +178,7 @@ def image_grid(
 def save_figure(figure: Figure, path: Path, *, watermark: bool) -> Path:
     """Write a figure, the same bytes for the same figure, and close it; returns the path.
 
-    `path` ends in .svg (lines), .png (pictures) or .jpg (many photographs); pictures are written at the best
+    `path` ends in .svg (lines), .png (images) or .jpg (many photographs); images are written at the best
     quality that fits into 300 kB. `watermark` writes "smoke run" across it. ValueError: another ending, or more
     than 300 kB.
     """
@@ -189,7 +189,7 @@ def save_figure(figure: Figure, path: Path, *, watermark: bool) -> Path:
         size = 8 + 9 * min(figure.get_size_inches()) ** 0.7
         look = {"gid": "smoke-run", "fontsize": size, "weight": "bold", "color": "#B00020", "alpha": 0.35, "zorder": 99}
         mark = figure.text(0.5, 0.5, "smoke run", ha="center", va="center", rotation=25, **look)
-        mark.set_path_effects([withStroke(linewidth=2, foreground="white", alpha=0.35)])  # on dark pictures
+        mark.set_path_effects([withStroke(linewidth=2, foreground="white", alpha=0.35)])  # on dark images
     with style():
         for quality in _QUALITIES[path.suffix]:
             data = _rendered(figure, format=path.suffix[1:], **quality)
@@ -231,8 +231,8 @@ _KIND_COLOURS = {
 def architecture(ax: Axes, model: nn.Module, input_size: tuple[int, ...]) -> Axes:
     """Draw a network from its real modules' output shapes, as read by `reprolib.architecture.stages`.
 
-    A box is as high as the stage's longest side and as wide as the logarithm of its channels; below it stand
-    what it does and its output shape. Connections that skip stages run above the boxes.
+    A box is as high as the stage's longest side and as wide as the logarithm of its channels; below it are
+    its operation and output shape. Connections that skip stages run above the boxes.
     """
     boxes = stages(model, input_size)
     tallest = max(max(stage.shape[1:], default=1) for stage in boxes)
@@ -301,7 +301,7 @@ def _rendered(figure: Figure, *, palette: bool = False, **how) -> bytes:
     colours = Image.new("P", (1, 1))
     colours.putpalette([channel for colour in kept for channel in colour] + adaptive)
     chosen = np.array(picture.quantize(palette=colours, dither=Image.Dither.NONE))
-    for i, colour in enumerate(kept):  # what is found may be a neighbour
+    for i, colour in enumerate(kept):  # quantize may choose a similar colour
         chosen[(np.asarray(picture) == colour).all(-1)] = i
     small = Image.fromarray(chosen)
     small.putpalette(colours.getpalette())

@@ -14,7 +14,7 @@ from reprolib.models.lip_network import LipNetwork
 
 @dataclass(frozen=True)
 class LipModel:
-    """A trained network and the (height, width) of the crops that it knows."""
+    """A trained network and the (height, width) in pixels of the crops that it takes."""
 
     network: nn.Module
     size: tuple[int, int]
@@ -23,7 +23,7 @@ class LipModel:
 def save_model(
     path: Path, network: LipNetwork, *, arguments: dict, size: tuple[int, int], imagenet: bool = False
 ) -> None:
-    """Write what `load_model` reads; `arguments` are those that the network was made with."""
+    """Write a file for `load_model`; `arguments` made the network; `imagenet`: it takes ImageNet-normalised input."""
     save_network(path, network, arguments=arguments, size=tuple(size), imagenet=imagenet)
 
 
@@ -31,5 +31,5 @@ def load_model(path: Path) -> LipModel:
     """The network of a checkpoint, ready to predict on the CPU; UserError if the file is missing or no checkpoint."""
     network, kept = load_network(path, LipNetwork, study="yang2023", what="lip network")
     height, width = kept["size"]
-    imagenet = bool(kept.get("imagenet", False))  # weights of before have no such field
+    imagenet = bool(kept.get("imagenet", False))  # older files have no such field
     return LipModel(OneOutput(network, imagenet=imagenet).eval(), (int(height), int(width)))

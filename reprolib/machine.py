@@ -20,7 +20,7 @@ from reprolib.paths import ROOT
 
 
 def resolve_device(device: str) -> str:
-    """ "cpu" or "cuda"; "auto" takes a GPU where there is one.  UserError for a GPU that is not there."""
+    """ "cpu" or "cuda"; "auto" takes a GPU if there is one. UserError for a missing GPU or another name."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -31,10 +31,10 @@ def resolve_device(device: str) -> str:
 
 
 def resolve_workers(workers: int, device: str, megabytes: float | None = None) -> int:
-    """The number of processes; 0 means one per core on the CPU, and four on one GPU while nothing is known of memory.
+    """The number of processes; 0 (automatic) means one per core on the CPU, and four on one GPU.
 
-    `megabytes`: what one process needs on the device, in MiB, measured in its first steps: automatic workers are then
-    as many as the free memory holds, at least one and at most one per core.
+    `megabytes`: the measured memory of one process on the device, in MiB. If it is given, automatic workers are as many
+    as fit into the free memory, at least one and at most one per core. UserError for a negative number.
     """
     if workers < 0:
         raise UserError(f"The number of workers should be 0 (automatic) or more, but {workers} was given.")
@@ -47,7 +47,7 @@ def free_memory(device: str) -> float:
     """Memory that new processes may use on the device, in MiB; infinite where the system does not say (Windows)."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0] / 2**20
-    try:  # Linux: without what it would give back from its caches
+    try:  # Linux: MemAvailable counts the caches that it would give back
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) / 2**10
     except (OSError, StopIteration):
@@ -56,12 +56,12 @@ def free_memory(device: str) -> float:
 
 
 def thread_limits(threads: int) -> dict[str, str]:
-    """The environment of a worker: threads of BLAS and OpenMP would fight for the cores, and decide how sums round."""
+    """Environment variables that set BLAS and OpenMP `threads`: more compete for cores and change how sums round."""
     return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
 
 def set_seeds(seed: int, device: str) -> None:
-    """Make what follows here a function of the seed: bit for bit on the CPU, up to the order of sums on a GPU."""
+    """Make what this process computes next depend on the seed alone: exactly on the CPU, up to rounding on a GPU."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 (libraries draw from the global generator)
     torch.manual_seed(seed)
@@ -70,7 +70,7 @@ def set_seeds(seed: int, device: str) -> None:
     # On a GPU the mode would replace interpolation, padding and pooling by slow ones, and compile RoIAlign with Triton.
     # "warn" = use_deterministic_algorithms(True, warn_only=True), without loading Inductor
     torch.set_deterministic_debug_mode("warn" if device == "cpu" else "default")
-    # Filling new tensors costs a fifth of a training step, and shows only code that reads what nobody has written.
+    # Filling new tensors costs a fifth of a training step, and only exposes code that reads uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False
     if device == "cpu":
         torch.set_num_threads(1)  # sums depend on how they are split over threads
@@ -80,8 +80,8 @@ def set_seeds(seed: int, device: str) -> None:
 def keep_pages() -> None:
     """Let this process keep the memory that it frees: every training step asks for the same again.
 
-    Fetching pages from the system is dear where a hypervisor takes part. glibc alone has the call; elsewhere nothing
-    changes. It does what MALLOC_MMAP_MAX_=0 and a large MALLOC_TRIM_THRESHOLD_ would do at the start of the process.
+    Getting pages from the system is slow under a hypervisor. Only glibc has the call; elsewhere nothing changes. The
+    effect is that of MALLOC_MMAP_MAX_=0 and a large MALLOC_TRIM_THRESHOLD_ at the start of the process.
     """
     trim_threshold, mmap_max = -1, -4  # names of glibc's malloc.h
     with suppress(AttributeError, OSError, TypeError):
@@ -98,7 +98,7 @@ def environment() -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
-        # A copy without its history, as on a cluster's node, is told where it comes from.
+        # A copy without git history, as on a cluster node, gets its commit from the environment.
         "commit": _git("rev-parse", "HEAD") or os.environ.get("REPROLIB_COMMIT"),
         "dirty": _dirty(),
     }

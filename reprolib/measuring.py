@@ -1,4 +1,4 @@
-"""Timing a few steps of a training on this machine, through the loop that trains; torch is loaded only then."""
+"""Time a few training steps on this machine with the real training loop; torch is imported only then."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Measured(NamedTuple):
 
 
 def measure_all(study_id: str, device: str, works: Iterable[Work]) -> dict[tuple, Measured]:
-    """Time each kind of training once, in a fresh process like the workers' each: memory is that of one alone.
+    """Time each kind of training (`Work.kind`) once.
 
-    UserError if such a process dies.
+    Each runs in a fresh process like a worker's, so that its memory is measured alone. UserError if the process dies.
     """
     from joblib.externals.loky import get_reusable_executor
     from tqdm import tqdm
@@ -61,7 +61,7 @@ def measure_all(study_id: str, device: str, works: Iterable[Work]) -> dict[tuple
 
 
 def measure(study_id: str, work: Work, device: str) -> Measured:
-    """Three steps after one that warms up, through the loop that trains, and one batch of predictions; random data."""
+    """Time three training steps, after one to warm up, and one batch of predictions, on random data."""
     import torch
 
     from reprolib import studies

@@ -38,7 +38,7 @@ def confusion(
         if (counted & ((values < 0) | (values >= classes))).any():
             found = values[counted]
             raise ValueError(f"{name} holds classes {found.min()}…{found.max()}, expected 0…{classes - 1}.")
-    # one number a pair of classes, and one more for what is not counted; image by image, which stays in the cache
+    # one number per pair of classes, and one more for pixels not counted; one image at a time fits into the cache
     pairs = np.where(counted, label.astype(np.int32) * classes + pred, classes**2)
     counts = [np.bincount(image.ravel(), minlength=classes**2 + 1)[:-1] for image in pairs]
     return np.array(counts, dtype=np.int64).reshape(len(label), classes, classes)
@@ -123,8 +123,9 @@ def superpixel_accuracy(
     """Count the superpixels whose majority prediction is their majority annotation, in each image.
 
     All three are integers (N, H, W); superpixel ids are per image and not negative. Pixels with `label` 255
-    do not vote, a superpixel of such pixels alone is left out; the lower class wins a tie. Returns int64
+    do not vote, and a superpixel of only such pixels is left out. In a tie the lower class wins. Returns int64
     (N, 2), [correct, total]; the pooled accuracy is `s[:, 0].sum() / s[:, 1].sum()` (masi2020 4.4).
+    ValueError: shapes differ, or an id is negative.
     """
     pred, label = _label_maps(pred, label)
     superpixels = _array(superpixels).astype(np.int64)

@@ -4,8 +4,8 @@
     clip = mouth_clips.read("me.mp4")
     clip.mouth.shape  # (frames, 112, 112)
 
-The preparation is that of our loaders for sheng2021 (`datasets.speech`): the whole clip is aligned by one similarity,
-and the crop follows the mouth.
+The preparation is that of our loaders for sheng2021 (`datasets.speech`): the whole clip is aligned by one similarity
+transform, and the crop follows the mouth.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from reprolib.video_files import frame_rate
 from reprolib.video_writer import VideoWriter
 
 SIZE = 112  # pixels, sheng2021
-ALIGNED = 160 / 112  # side of the aligned face for each pixel of the crop
-CUT = 30.0  # grey levels: the mean change between frames from which a new scene begins
+ALIGNED = 160 / 112  # side of the aligned face over the side of the crop
+CUT = 30.0  # grey levels: a larger mean change from one frame to the next is a cut
 CUT_SIDE = 32  # pixels at which frames are compared
-LONGEST_GAP = 0.5  # the share of frames without a face from which a clip is refused
+LONGEST_GAP = 0.5  # a clip is refused if this share of its frames, or more, has no face
 
 
 @dataclass(frozen=True)
 class MouthClip:
     """A speaker's mouth in a video of T frames.
 
-    mouth: uint8 (T, size, size), grey. landmarks: float32 (T, 68, 2), x and y in pixels of the video, those of gaps
-    interpolated in time. in_crop: the same in pixels of `mouth`. seen: bool (T,), false where no face was found. fps:
-    frames per second.
+    mouth: uint8 (T, size, size), grey. landmarks: float32 (T, 68, 2), x and y in pixels of the video, interpolated in
+    time where no face was found. in_crop: the same in pixels of `mouth`. seen: bool (T,), false where no face was
+    found. fps: frames per second.
     """
 
     mouth: np.ndarray
@@ -118,8 +118,8 @@ def write_files(
 ) -> Iterator[Path]:
     """Write NAME.npz (the arrays of `MouthClip`), NAME.csv (a line per frame) and NAME_preview.mp4 for every video.
 
-    Yields their paths. Videos whose .npz is there already are left alone unless `overwrite`. All are tried; one
-    UserError at the end has a sentence for each that could not be used.
+    Yields their paths. Videos that already have their .npz are skipped unless `overwrite`. All others are tried;
+    one UserError at the end has a sentence for each that could not be used.
     """
     files = photo_files.inputs(given)
     photo_files.make_folder(out)

@@ -42,7 +42,7 @@ class ThisPython(AsyncKernelManager):
     """Starts kernels in the Python that runs this; the user's kernelspec "python3" may name another one."""
 
     def _kernel_spec_manager_default(self) -> KernelSpecManager:
-        return KernelSpecManager(kernel_dirs=[])  # without folders to search, the native kernel is left
+        return KernelSpecManager(kernel_dirs=[])  # without folders to search, only the native kernel remains
 
 
 def execute(study_id: str, parameters: dict, *, out: Path = EXECUTED, notebooks: Path = NOTEBOOKS) -> Path:
@@ -134,7 +134,7 @@ def smoke_book(folder: Path = BUILD / "smoke") -> Path:
     source = folder / "book"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(BOOK, source, ignore=shutil.ignore_patterns("executed"))
-    for included in INCLUDED:  # at the same place, seen from the book
+    for included in INCLUDED:  # at the same path relative to the book
         (folder / included.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(included, folder / included.relative_to(ROOT))
     settings = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -233,7 +233,7 @@ def _is_shown(output: NotebookNode, *, hidden: bool) -> bool:
 
 
 def _what_failed(study_id: str, error: Exception, page: Path) -> str:
-    """One sentence about a failing cell; the page as far as it came is kept for looking at."""
+    """One sentence about a failing cell; the page, as far as it ran, is kept for inspection."""
     kept = BUILD / "failed" / page.name
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(page, kept)
@@ -253,7 +253,7 @@ def _last_words(done: subprocess.CompletedProcess) -> str:
 
 
 def main() -> int:
-    """Run the study in the smoke profile and say where its book is; exit status 2 for a UserError."""
+    """Build the smoke book and print where it is; returns the exit status, 2 for a UserError."""
     try:
         page = smoke_book()
     except UserError as error:

@@ -1,7 +1,7 @@
 """The networks behind `lips`, `parse` and `masks` as ONNX files, which run without torch.
 
-The graph takes a window of a photo as `face_frame.cut` gives it and does all that `photos.probabilities` does with it:
-it normalises the pixels, runs the network on the window and on its mirror image, and averages.
+The graph takes a window of a photo from `face_frame.cut` and does the same as `photos.probabilities`: it normalises the
+pixels, runs the network on the window and on its mirror image, and averages the two.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class OnWindows(nn.Module):
     std: Tensor
 
     def __init__(self, network: nn.Module, order: tuple[int, ...]):
-        """order: the class of the mirror image that is each class."""
+        """order: for each class, its class in the mirror image (left and right swap)."""
         super().__init__()
         self.network, self.order = network, list(order)
         self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1))
@@ -47,9 +47,10 @@ class OnWindows(nn.Module):
 def export(name: str, path: Path | str) -> Path:
     """Write the network "features" or "regions" with its weights to an .onnx file; returns its path.
 
-    Input `windows` uint8 (N, size, size, 3) RGB, output `probabilities` float32 (N, classes, size, size), N free.
-    Metadata: `classes`, the names by number, and `window`, its place in a face's frame (`face_frame.Window`), in JSON.
-    UserError for another name, a path that does not end in .onnx or cannot be written, and without the extra `onnx`.
+    Input `windows` uint8 (N, size, size, 3) RGB, output `probabilities` float32 (N, classes, size, size), for any N.
+    Metadata in JSON: `classes`, the class names in order, and `window`, its position in a face's frame
+    (`face_frame.Window`). UserError for another name, for a path that does not end in .onnx or cannot be written, and
+    if the extra `onnx` is not installed.
     """
     path = Path(path)
     if name not in NETWORKS:
@@ -68,7 +69,7 @@ def export(name: str, path: Path | str) -> Path:
     import onnx
 
     classes, window = NETWORKS[name]
-    # a copy, as the tools keep theirs in another memory layout
+    # a copy: the tools keep the network itself in channels-last layout
     network = copy.deepcopy(photos.load_network(name)).to(memory_format=torch.contiguous_format)
     module = OnWindows(network, photos.OTHER_SIDE if name == "features" else tuple(range(len(classes)))).eval()
     example = torch.zeros(2, window.size, window.size, 3, dtype=torch.uint8)  # one alone would fix N at 1

@@ -73,15 +73,15 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
 ) -> dict:
-    """Train on a folder of images and one of masks, score on images that training did not see; returns scores.json.
+    """Train on images and masks from two folders, and return scores on images that training did not see.
 
-    The mask of NAME.jpg is NAME.png or NAME_mask.png: class numbers, grey or a palette, 0 = background, 255 = ignored.
-    classes: a .json list of names by number, or a text file with a name per line. network: "lips" (yang2023's) or
-    "unet". encoder: one of `models.pretrained.NAMES`; `pretrained` starts it from ImageNet. size: (height, width),
-    divisible by 32, to which all are scaled. group: a regular expression; images in whose names it matches the same
-    text (a person, a video) stay in one part.
-    Writes to the folder `out`: network.pt, scores.json (IoU of each class on the test part, beside that of the most
-    frequent class of each pixel) and split.json. UserError for inputs that cannot be used.
+    The mask of NAME.jpg is NAME.png or NAME_mask.png: class numbers, grey or palette, 0 = background, 255 = ignored.
+    classes: a file with the class names in order, a .json list or text with one per line. network: "lips" (yang2023's)
+    or "unet". encoder: mobilenet_v2, resnet18 or resnet34; "unet" also takes resnet50 and vgg16. `pretrained` starts it
+    from ImageNet weights. size: (height, width) in pixels, multiples of 32, to which images are scaled. group: a
+    regular expression; images in whose names it matches the same text (one person, one video) stay in one part.
+    Writes to the folder `out`: network.pt, split.json and scores.json, the returned dict: IoU of each class on the test
+    part, beside that of predicting each pixel's most frequent class. UserError for inputs that cannot be used.
     """
     names, out = read_classes(Path(classes)), Path(out)
     if any(side < STRIDE or side % STRIDE for side in size):
@@ -134,7 +134,7 @@ def fit(
 
 
 def load(path: Path | str) -> OwnNetwork:
-    """The network that `fit` wrote, ready to predict on the CPU; UserError if the file is missing or another."""
+    """The network that `fit` wrote, on the CPU; UserError if the file is missing or no such network."""
     kept, about = load_network(
         Path(path), lambda **arguments: build(**arguments).network, study="your network", what="network of `train`"
     )
@@ -169,9 +169,10 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
 
 def read_pairs(images: Path, masks: Path, *, classes: tuple[str, ...], size: tuple[int, int]) -> FaceSet:
-    """Every image that has a mask, scaled to `size`; a few damaged pairs are left out with a warning.
+    """Every image that has a mask, scaled to `size`; a few unusable pairs are left out with a warning.
 
-    UserError without pairs, and if more than a few are damaged, of two sizes, or hold numbers beyond the classes.
+    A pair is unusable if it is damaged, image and mask differ in size, or the mask has numbers beyond the classes.
+    UserError without pairs, or if more than a few are unusable.
     """
     labelled = {
         path.stem.removesuffix("_mask"): path for path in folders.files(masks, ".png") if _is_mask(path, images)
@@ -209,7 +210,7 @@ def split(names: Sequence[str], *, group: str, seed: int) -> list[np.ndarray]:
 
 
 def _is_mask(path: Path, images: Path) -> bool:
-    """In one folder with the images only NAME_mask.png is a mask."""
+    """If images and masks share a folder, only NAME_mask.png is a mask."""
     return path.stem.endswith("_mask") or path.parent.resolve() != images.resolve()
 
 

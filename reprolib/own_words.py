@@ -51,7 +51,7 @@ class Words:
 
 @dataclass(frozen=True)
 class OwnReader:
-    """A trained lip reader, its words, the side of its crops in pixels, and the frames that it takes."""
+    """A trained lip reader, its words, the side of its crops in pixels, and the number of frames that it takes."""
 
     network: nn.Module
     words: tuple[str, ...]
@@ -79,13 +79,13 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
 ) -> dict:
-    """Train on the clips in WORD/train, stop by those in WORD/val, score those in WORD/test once; returns scores.json.
+    """Train on the clips in WORD/train, stop early by those in WORD/val, and return scores on those in WORD/test.
 
-    size: side of the mouth's crop, pixels (the paper's 112). frames: so many in the middle of each clip, at 25 a second
-    (LRW's 29); shorter clips are taken whole. width: channels of the first convolution (the paper's 64).
-    Writes to the folder `out`: network.pt and scores.json (accuracy on the test clips beside that of the commonest
-    word, recall of each word, numbers of clips). Mouths are found with dlib and kept in the project's cache. UserError
-    for a folder that cannot be used, or if more than a few clips show no speaker.
+    size: side of the mouth crop in pixels (paper: 112). frames: number taken from the middle of each clip, at 25 per
+    second (LRW: 29); shorter clips are taken whole. width: channels of the first convolution (paper: 64).
+    Writes to the folder `out`: network.pt and scores.json, the returned dict: accuracy in % on the test clips, beside
+    that of always predicting the commonest word, recall of each word, numbers of clips. Mouths are found with dlib and
+    kept in the project's cache. UserError for a folder that cannot be used, or if more than a few clips lack a speaker.
     """
     out = Path(out)
     device = resolve_device(device)
@@ -129,7 +129,7 @@ def fit(
 
 
 def load(path: Path | str) -> OwnReader:
-    """The lip reader that `fit` wrote, ready to read on the CPU; UserError if the file is missing or another."""
+    """The lip reader that `fit` wrote, ready to read on the CPU; UserError if the file is missing or no lip reader."""
     network, about = load_network(Path(path), build, study="your lip reader", what="lip reader of `train-words`")
     return OwnReader(network, tuple(about["words"]), int(about["size"]), int(about["frames"]))
 
@@ -141,7 +141,7 @@ def build(*, classes: int, width: int) -> TwoStream:
 
 
 def read_folder(root: Path) -> dict[str, dict[str, list[Path]]]:
-    """Word → part → its videos, words in alphabetical order; UserError unless each of two words has all three parts."""
+    """Word → part → its videos, words in alphabetical order; UserError for fewer than two words or an empty part."""
     words = folders.subfolders(root) if root.is_dir() else []
     if len(words) < 2:
         raise UserError(f"{root} should hold a folder for each of two words or more, found {len(words)}: add folders")
@@ -173,7 +173,7 @@ def _mouth(video: Path, size: int) -> dict[str, np.ndarray]:
 
 
 def middle(mouths: np.ndarray, frames: int) -> tuple[np.ndarray, int]:
-    """`frames` in the middle of a clip (T, S, S), and how many of them it has; zeros after a shorter clip."""
+    """The middle `frames` of a clip (T, S, S), and how many of them it has; a shorter clip is padded with zeros."""
     first = max(0, (len(mouths) - frames) // 2)
     shown = mouths[first : first + frames]
     made = np.zeros((frames, *mouths.shape[1:]), mouths.dtype)

@@ -87,7 +87,7 @@ ON = {"paper": "the paper's own data", "public": "other real data", "synthetic":
 
 
 def open_study(study_id: str, *, train: bool = True, **parameters: Any) -> Page:
-    """What a notebook shows of a study: the trials that are missing are run first, unless `train` is False.
+    """The page that a notebook shows of a study; missing trials are run first, unless `train` is False.
 
     `parameters`: those of the notebook. UserError for one that the study does not have, as from the command line.
     """
@@ -151,7 +151,7 @@ class Page:
         ))  # fmt: skip
 
     def answer(self, *ids: str) -> None:
-        """What became of the named claims and questions on each data source, a sentence each."""
+        """The findings on the named claims and questions, one sentence per data source."""
         lines = [line for id in ids for line in self._lines(id)]
         display(HTML("<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"))
 
@@ -204,7 +204,7 @@ class Page:
         return next(planned, self.parameters)
 
     def figure(self, name: str, place: str, title: str, suffix: str = ".png") -> None:
-        """One of the study's figures, of the most trusted data that have it; the others are linked."""
+        """One of the study's figures, for the most trusted data that have it."""
         for p in self.results.sources(self.profiles, place):
             drawn = self._figures_of(p)
             if name in drawn:
@@ -277,7 +277,7 @@ class Page:
         display(HTML(report.to_html(pd.DataFrame(columns), f"“{row}” on {ON[data]}, in each profile.")))
 
     def facts(self) -> None:
-        """The exactly checkable numbers with whose they are: those that differ, and all of them folded."""
+        """The exactly checkable numbers and their sources: those that differ, then all of them, folded."""
         facts = self.study.fidelity()
         unequal = [fact for fact in facts if not fact.equal]
         of_others = [fact for fact in facts if fact.source != "arithmetic"]
@@ -429,7 +429,7 @@ def _hours(seconds: float) -> str:
 
 
 def claims_table(study: Study, judged: Sequence[Judged]) -> pd.DataFrame:
-    """One line per claim: verdicts, effect and interval, the effect that could have been seen, the paper's, why not."""
+    """One line per claim: verdicts, our effect and interval, detectable effect, paper's effect, why not tested."""
     lines = {}
     for j in judged:
         unit, effect = study.scores[j.claim.score].unit, j.effect

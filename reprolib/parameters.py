@@ -28,7 +28,7 @@ class StudyParameters(BaseModel):
 
     profile: Literal["smoke", "cpu", "gpu"] = "smoke"
     data: Literal["synthetic", "public", "paper"] = "synthetic"
-    data_root: str = ""  # where the real data lie; not needed for synthetic data
+    data_root: str = ""  # where the real data are; not needed for synthetic data
     seeds: int = Field(default=0, ge=0)  # 0 = the profile's own number
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: int = Field(default=0, ge=0)  # 0 = automatic
@@ -153,8 +153,8 @@ def _is_json(value: Any) -> bool:
 def check_parameters(declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """All declared parameters, with the given values in place of the defaults.
 
-    A value must have its default's type (a whole number may stand for a float), items of a list that of the
-    default's first item.  UserError for an unknown name or a wrong type.
+    A value must have its default's type (an integer may stand for a float), and the items of a list the type of the
+    default's first item. UserError for an unknown name or a wrong type.
     """
     for name in given:
         if name not in declared:

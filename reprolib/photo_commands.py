@@ -16,10 +16,10 @@ Faces = Annotated[
 FacesJson = Annotated[
     bool, typer.Option("--json", help="Also write NAME_faces.json: boxes, landmarks, areas, confidences.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Label photos again that have a mask already.")]
-Workers = Annotated[int, typer.Option(min=1, help="Number of photos at the same time.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Label photos again that already have a mask.")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of photos labelled at the same time.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Maximum number; training stops when it no longer improves.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Maximum number; training stops early when it no longer improves.")]
 LearningRate = Annotated[float, typer.Option(help="The learning rate.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights of the paper's network from your own run.")]
 
@@ -30,7 +30,7 @@ def lips(
     out: Out,
     face: Faces = "all",
     mouth_crops: Annotated[
-        bool, typer.Option("--mouth-crops", help="The images are crops of mouths: the lips take 60 % of the width.")
+        bool, typer.Option("--mouth-crops", help="The images are mouth crops; lips take 60 % of the width.")
     ] = False,
     as_json: FacesJson = False,
     overwrite: Overwrite = False,
@@ -156,19 +156,21 @@ def synth(
 @app.command(short_help="Train a network on your own images and masks.")
 def train(
     images: Annotated[Path, typer.Argument(help="The folder with the images.")],
-    masks: Annotated[Path, typer.Argument(help="The folder with NAME.png or NAME_mask.png, class numbers.")],
-    classes: Annotated[Path, typer.Option(help="The class names by number: classes.json, or one per line.")],
+    masks: Annotated[Path, typer.Argument(help="The folder with masks of class numbers, NAME.png or NAME_mask.png.")],
+    classes: Annotated[Path, typer.Option(help="The class names in order: classes.json, or one per line.")],
     out: Annotated[Path, typer.Option(help="The folder for network.pt, scores.json and split.json.")],
     network: Annotated[Literal["lips", "unet"], typer.Option(help="yang2023's network or a plain U-Net.")] = "lips",
-    encoder: Annotated[str, typer.Option(help="mobilenet_v2, resnet18 or resnet34.")] = "mobilenet_v2",
-    pretrained: Annotated[bool, typer.Option(help="Start from ImageNet.")] = True,
+    encoder: Annotated[
+        str, typer.Option(help="mobilenet_v2, resnet18 or resnet34; for unet also resnet50 or vgg16.")
+    ] = "mobilenet_v2",
+    pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights.")] = True,
     height: Annotated[int, typer.Option(help="Height of the scaled images in pixels, a multiple of 32.")] = 64,
     width: Annotated[int, typer.Option(help="Width of the scaled images in pixels, a multiple of 32.")] = 128,
-    group: Annotated[str, typer.Option(help="Pattern that gives one person's images one name, such as '^[^_]+'.")] = "",
+    group: Annotated[str, typer.Option(help="Regex; images with the same match stay in one part, e.g. '^[^_]+'.")] = "",
     epochs: Epochs = 60,
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 16,
     lr: LearningRate = 1e-3,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the start and the order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the initial weights and the training.")] = 0,
     device: Device = "cpu",
 ) -> None:
     """Train a network on your own images and masks, and score it on images that training did not use."""
@@ -187,12 +189,12 @@ def train_words(
     clips: Annotated[Path, typer.Argument(help="The folder with WORD/{train,val,test}/CLIP.mp4.")],
     out: Annotated[Path, typer.Option(help="The folder for network.pt and scores.json.")],
     size: Annotated[int, typer.Option(min=32, max=256, help="Side of the mouth's crop in pixels.")] = 56,
-    frames: Annotated[int, typer.Option(min=5, max=250, help="Frames from the middle of each clip, 25 a second.")] = 29,
-    width: Annotated[int, typer.Option(min=4, help="Channels of the first convolution; the paper's 64.")] = 16,
+    frames: Annotated[int, typer.Option(min=5, max=250, help="Frames from the middle of each clip, at 25 fps.")] = 29,
+    width: Annotated[int, typer.Option(min=4, help="Channels of the first convolution (paper: 64).")] = 16,
     epochs: Epochs = 60,
     batch_size: Annotated[int, typer.Option(min=2, help="Clips per step.")] = 16,
     lr: LearningRate = 1e-3,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the start and the order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the initial weights and the training.")] = 0,
     device: Device = "cpu",
 ) -> None:
     """Train a lip reader on your own clips of words, and score it on clips that training did not use."""

@@ -36,7 +36,7 @@ OPACITY = 0.55  # of the colours over the photo
 
 @dataclass(frozen=True)
 class Options:
-    """What the commands for photos share; see their help."""
+    """Options that the commands for photos share; see their help."""
 
     out: Path
     largest: bool = False
@@ -47,10 +47,10 @@ class Options:
 
 
 def inputs(given: Sequence[Path | str]) -> list[Path]:
-    """The photos and videos that files, folders and patterns such as `*.jpg` stand for, each once, in their order.
+    """The photos and videos of files, folders and patterns such as `*.jpg`, each once, in the given order.
 
     Our own masks, overlays and previews in a folder are left out. UserError for a pattern or folder without any, and
-    for two files of one name, for one's mask would replace the other's.
+    for two files of one name: the mask of one would replace the other's.
     """
     found: dict[Path, None] = {}
     for item in given:
@@ -85,10 +85,10 @@ def label_files(
 ) -> Iterator[Path]:
     """Label photos and videos, `workers` at a time; yields the path of each file that was written.
 
-    Writes NAME_mask.png (class numbers, with a palette), NAME_overlay.png and, on request, NAME_faces.json for a photo,
-    what `video_files.label_video` says for a video, and once classes.json, the names of the classes by number. A photo
-    whose mask is there already is left alone unless `overwrite`. All are tried; one UserError at the end has a sentence
-    for each that could not be used.
+    For a photo it writes NAME_mask.png (class numbers, with a palette), NAME_overlay.png and, on request,
+    NAME_faces.json; for a video see `video_files.label_video`. classes.json holds the class names in order. Photos and
+    videos that are already labelled are skipped unless `overwrite`. All others are tried; one UserError at the end has
+    a sentence for each that could not be used.
     """
     files = inputs(given)
     if options.device.startswith("cuda") and not torch.cuda.is_available():
@@ -107,7 +107,7 @@ def label_files(
 
 
 def is_done(path: Path, out: Path) -> bool:
-    """Whether what is written last for a photo or video is there."""
+    """Whether a photo or video is labelled: the file that is written last exists."""
     return (out / f"{path.stem}{'_overlay.mp4' if path.suffix.lower() in VIDEOS else '_mask.png'}").exists()
 
 
@@ -178,7 +178,7 @@ def blended(photo: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.nd
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results; UserError if that cannot be."""
+    """Make a folder for results; UserError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -193,14 +193,14 @@ def with_palette(labels: np.ndarray, colours: np.ndarray) -> Image.Image:
 
 
 def write_png(path: Path, image: Image.Image, *, level: int) -> Path:
-    """Write an image whole or not at all, compressed at `level` from 1 (fast) to 9; UserError if that cannot be."""
+    """Write an image whole or not at all, compressed at `level` from 1 (fast) to 9; UserError if that fails."""
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=level)
     return write_bytes(path, file.getvalue())
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all; returns its path. UserError if that cannot be."""
+    """Write a file whole or not at all; returns its path. UserError if that fails."""
     try:
         write_whole(path, content)
     except OSError as error:

@@ -4,8 +4,8 @@
     result = photos.label(photos.read_photo("me.jpg"), "parse")
     nose = result.labels == result.classes.index("nose")
 
-Faces are found by dlib, brought into one frame (`face_frame`), labelled by two small networks (`weights`, which says
-how they were trained and how good they are), and the labels are brought back into the photo.
+dlib finds the faces. Each is aligned to a common frame (`face_frame`) and labelled by two small networks, whose labels
+are mapped back to the photo. `weights` says how the networks were trained and how good they are.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ CLASSES = {
 OTHER_SIDE = (0, 2, 1, 4, 3, 5, 6, 7, 8)  # of each of `FEATURES`
 PARTS = ("other", "brows", "eyes", "nose", "upper lip", "inner mouth", "lower lip")  # the network's, sides joined
 SMALLEST = 24  # pixels: photos with a shorter side hold no face that can be labelled
-COVERED = 0.7  # the probability from which something in front of a face hides what is behind
-LEAST_AREA = 0.002  # of the window: less of nose, or of eyes and mouth, is no face
-LEAST_CONFIDENCE = (0.5, 0.7)  # of the network in the largest face, and in others: false finds are small
-MOUTH_DOWN, MOUTH_WIDTH = 0.51, 0.445  # of CelebAMask-HQ's mouths on average, in halves of the frame's side
+COVERED = 0.7  # probability from which an occluder hides the parts behind it
+LEAST_AREA = 0.002  # share of the window: with less nose, or less eyes and mouth, it is no face
+LEAST_CONFIDENCE = (0.5, 0.7)  # of the network, for the largest face and the others: false detections are small
+MOUTH_DOWN, MOUTH_WIDTH = 0.51, 0.445  # mean of CelebAMask-HQ's mouths, in halves of the frame's side
 MOUTH_FILL = 0.6  # of a mouth crop's width, as in yang2023
 Part = tuple[np.ndarray, np.ndarray]
 """A part of a photo: its corner (x, y), and labels uint8 (h, w) from there."""
@@ -58,7 +58,7 @@ class PaperNetwork:
 
 @dataclass(frozen=True)
 class LabelledFace:
-    """A face, the number of pixels of each class, and how sure the network is of them, 0 to 1.
+    """A face, the number of pixels of each class, and the network's confidence, 0 to 1.
 
     face: None for a mouth crop. confidence: NaN for a paper's own network.
     """
@@ -103,9 +103,9 @@ def label(
 ) -> Labelled:
     """Label the faces of a uint8 (H, W, 3) RGB photo with the classes of `tool`: "lips", "parse" or "masks".
 
-    All faces, or the `largest` alone; or `faces` that are known. mouth_crop: the photo is a crop of a mouth already,
-    and no face is sought ("lips" only). `parse` labels what shows; `lips` and `masks` also label what something covers.
-    labels are 0 everywhere if there is no face. UserError if dlib is not installed.
+    It finds all faces, or only the `largest`, unless `faces` are given. mouth_crop: the photo is a crop of a mouth, in
+    which no face is searched for ("lips" only). `parse` labels what is visible; `lips` and `masks` also label what
+    something covers. Without a face all labels are 0. UserError if dlib is not installed.
     """
     classes = network.classes if network else CLASSES[tool]
     if mouth_crop:
@@ -128,7 +128,7 @@ def label(
                 continue
             corner, part = _TOOLS[tool](photo, face, frame, features, device)
         within = _at(corner, part.shape)
-        if nearest is not None:  # between faces a pixel is that one's whose middle is nearer, for its size
+        if nearest is not None:  # a pixel between faces belongs to the one whose centre is nearer for its size
             distance = _distance(frame, corner, part.shape)
             owned = distance < nearest[within]
             nearest[within][owned] = distance[owned]
@@ -155,7 +155,7 @@ def load_network(name: str, device: str = "cpu") -> FaceParser:
 def probabilities(name: str, photo: np.ndarray, matrix: np.ndarray, size: int, device: str = "cpu") -> np.ndarray:
     """Class probabilities float32 (classes, size, size) in a window of a photo, given by its affine map.
 
-    The mean of what the network finds in the window and in its mirror image.
+    The mean of the network's output for the window and for its mirror image.
     """
     image = face_frame.cut(photo, matrix, size)
     both = np.stack([image, image[:, ::-1]])
@@ -166,10 +166,10 @@ def probabilities(name: str, photo: np.ndarray, matrix: np.ndarray, size: int, d
 
 
 def _features(photo: np.ndarray, frame: Frame, device: str) -> tuple[np.ndarray, float]:
-    """Probabilities (`PARTS`, h, w) in the frame's window, and the mean of the highest where a part is."""
+    """Probabilities (`PARTS`, h, w) in the frame's window, and the mean highest probability where a part is."""
     matrix = face_frame.to_window(frame, face_frame.FEATURES)
     left_right = probabilities("features", photo, matrix, face_frame.FEATURES.size, device)
-    # sides are told by place, which is surer than what the network says
+    # position decides between left and right, more reliably than the network
     found = np.stack([left_right[0], left_right[1:3].sum(0), left_right[3:5].sum(0), *left_right[5:]])
     parts = found.argmax(0) > 0
     return found, float(found.max(0)[parts].mean()) if parts.any() else 0.0
@@ -203,7 +203,7 @@ def _masks(photo: np.ndarray, face: FoundFace, frame: Frame, features: np.ndarra
 
 
 def _parse(photo: np.ndarray, face: FoundFace | None, frame: Frame, features: np.ndarray, device: str) -> Part:
-    """Regions, and over face and glasses the features; not where something covers them."""
+    """Regions, and features on top of face and glasses where nothing covers them."""
     shape = photo.shape[:2]
     matrix = face_frame.to_window(frame, face_frame.REGIONS)
     regions = probabilities("regions", photo, matrix, face_frame.REGIONS.size, device)
@@ -226,10 +226,10 @@ _TOOLS: dict[str, Callable] = {"lips": _lips, "masks": _masks, "parse": _parse}
 
 
 def in_photo(found: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> Part:
-    """The likeliest class of each pixel of a photo (height, width) from probabilities (classes, h, w) in a window.
+    """The most probable class of each pixel of a photo (height, width), from probabilities (classes, h, w) in a window.
 
-    matrix (2, 3) leads from the photo to the window; beyond the window all is class 0. One class after the other is
-    brought into the photo, so that memory does not grow with their number.
+    matrix (2, 3) maps the photo to the window; beyond the window all is class 0. Classes are warped one at a time, so
+    that memory does not grow with their number.
     """
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * found.shape[:0:-1] - 0.5
     corners = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T

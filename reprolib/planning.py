@@ -1,4 +1,4 @@
-"""What a run will do before it does it: steps, multiply-accumulates, memory, disk and time of every row.
+"""What a run would do: steps, multiply-accumulates, memory, disk and time of every row.
 
 Nothing here loads torch unless steps are timed (`measure`): the size of each network is read from the study's
 networks.csv, which a test compares with the networks themselves.
@@ -51,7 +51,7 @@ class Network:
     network: str
     classes: int
     width: int  # 0 where the network has only one
-    size: int  # side of its input, pixels; the height where that is no square
+    size: int  # side of its input, pixels; the height where it is not square
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Line:
-    """A row, or a stage that rows share: what is missing of it. Numbers are for all that is missing together."""
+    """What is missing of a row, or of a stage that rows share; costs are totals over everything that is missing."""
 
     name: str
     dataset: str
@@ -128,7 +128,7 @@ class Plan:
 
     @property
     def wall(self) -> float:
-        """Seconds until the last trial ends, at most; workers beyond the cores, or on one GPU, share what there is."""
+        """Seconds until the last trial ends, at most; workers beyond the cores, or on one GPU, share the device."""
         return max(self.longest, self.seconds / self.workers, sum(line.busy for line in self.lines))
 
     def printed(self) -> dict[str, list[str]]:
@@ -226,8 +226,10 @@ def _by_row(trials: Iterable[Trial]) -> list[list[Trial]]:
 
 
 def _trainings(study: Study, trial: Trial, store: RunStore) -> tuple[dict[Path, Work], list[Work]]:
-    """The shared stages that a trial needs (checkpoint → work; what an existing one was made from is not needed), and
-    the trainings of its own."""
+    """The shared stages that a trial needs, as checkpoint → work, and the trainings of its own.
+
+    Stages before an existing checkpoint are not needed.
+    """
     shared, own = {}, []
     for work in reversed(study.work(study.config_of(trial))):
         if work.spec is None:
@@ -241,7 +243,7 @@ def _trainings(study: Study, trial: Trial, store: RunStore) -> tuple[dict[Path, 
 
 
 class Costs:
-    """What trainings cost: by the times that were measured, else by those in records, else by MACs."""
+    """The costs of trainings, from measured times, else from times in records, else from MACs."""
 
     def __init__(self, study: Study, device: str, measured: Mapping[tuple, Measured]) -> None:
         self.networks = read_networks(study)
@@ -342,7 +344,7 @@ def _record_bytes(store: RunStore, study_id: str) -> float:
 
 
 def sentences(parameters: StudyParameters, found: Plan) -> list[str]:
-    """How the numbers of a plan are meant, the time of the whole run, and whether the profile's budget holds."""
+    """Sentences that explain the numbers, give the time of the whole run, and compare it with the profile's budget."""
     sources = {line.source for line in found.lines} - {""}
     said = [
         "Steps, TMAC (10¹² multiply-accumulates, a training step counted as three forward passes) and seconds are at "

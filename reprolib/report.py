@@ -89,7 +89,7 @@ def beside_published(ours: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     """Our table beside the paper's, cell by cell, with Kendall's τ of the rows under columns of `RANKED` rows or more.
 
     `ours`: columns (name, "mean" | "sd") as from `summarise`, in the paper's units. `paper`: as from
-    `published`. Returns text, columns (name, "ours" | "paper"): the paper's rows and columns first, then
+    `published_from`. Returns text, columns (name, "ours" | "paper"): the paper's rows and columns first, then
     those that only we have. Ours has the paper's number of decimals. A cell that the paper does not give is
     "—", one that we have not done is "not done".
     """
@@ -131,7 +131,7 @@ def to_html(table: pd.DataFrame, caption: str) -> str:
     """
     body = table.to_html(border=0, escape=True, classes="results", na_rep=ABSENT).replace(" ± ", "&nbsp;±&nbsp;")
     body = HEADING.sub(lambda heading: SUBSCRIPT.sub(r"\1<sub>\2</sub>", heading[0]), body)
-    # The caption stands outside the frame that scrolls, or it would be as wide as the table.
+    # The caption is outside the frame that scrolls, or it would be as wide as the table.
     title = f"<figcaption><strong>{escape(caption)}</strong></figcaption>"
     frame = f'<div class="frame" tabindex="0" role="region" aria-label="{escape(caption.partition(". ")[0])}">'
     return f'<figure class="results">{title}\n{frame}\n{body}\n</div></figure>'

@@ -22,11 +22,11 @@ from reprolib.study import Claim, Judged, Row, Study, Table
 from reprolib.trial import Record
 
 EXTENDED_SEEDS = 10  # to which the rows of an inconclusive claim may be extended once
-MINIMUM_SEEDS = verdicts.FEWEST_SEEDS  # of a row that has so many, for a table or figure to count as done
+MINIMUM_SEEDS = verdicts.FEWEST_SEEDS  # of each row with as many planned, for a table or figure to count as done
 
 
 class Results:
-    """What a store holds of a study."""
+    """The records of one study in a store, and what follows from them."""
 
     def __init__(self, study: Study, store: RunStore) -> None:
         self.study, self.store = study, store
@@ -41,20 +41,20 @@ class Results:
         return {row.name: row for row in self.study.rows(parameters)}
 
     def of(self, row: Row) -> list[Record]:
-        """The finished records of a row, by seed: of as many seeds as it is to have, and of an extension to ten."""
+        """The finished records of a row, by seed: of its planned seeds, and of an extension to ten."""
         wider = replace(row, seeds=max(row.seeds, EXTENDED_SEEDS)) if row.seeds > 1 else row
         keys = [trial.key for trial in self.study.trials_of(wider)]
         return [self._records[key] for key in keys if key in self._records]
 
     def by_row(self, parameters: StudyParameters, place: str | None = None) -> dict[str, list[Record]]:
-        """Printed name → finished records, of the rows of a place that have some; of all rows without a place."""
+        """Printed name → finished records, for the rows of `place` that have any; None: for all rows that have any."""
         rows = [row for row in self.study.rows(parameters) if place is None or place in row.places]
         return {row.name: records for row in rows if (records := self.of(row))}
 
     def sources(self, profiles: Sequence[str], place: str | None = None) -> list[StudyParameters]:
-        """The data sources with records of a place (of any without one), most trusted first.
+        """The data sources with records of `place` (None: of any place), most trusted first.
 
-        Each with the best of the `profiles` that did all of its rows, else with the one that has records of most rows.
+        Each comes with the best of `profiles` that has all of its rows done, else with the one that has the most rows.
         """
         found = []
         for data in reversed(DATA):  # paper, public, synthetic
@@ -65,7 +65,7 @@ class Results:
         return found
 
     def is_done(self, rows: Sequence[Row]) -> bool:
-        """Whether there are rows, each with three seeds or as many as it is to have."""
+        """Whether there are rows, each with three seeds or all that are planned for it."""
         return bool(rows) and all(len(self.of(row)) >= min(MINIMUM_SEEDS, row.seeds) for row in rows)
 
     def arrays(self, record: Record) -> dict[str, np.ndarray]:
@@ -111,7 +111,7 @@ class Results:
         return report.published_from(path, number)
 
     def not_from_the_paper(self, place: str) -> list[str]:
-        """ "row (column, column): source" of the published cells that stand elsewhere than in the paper's text."""
+        """ "row (column, column): source" for the published cells that are not from the paper's text."""
         cells = _cells(self.study.folder / self.study.ID / "published.csv")
         other = cells[(cells["table"] == place.removeprefix("table ")) & (cells["source"] != "paper")]
         of_row = other.groupby(["row", "source"], sort=False)["column"].agg(", ".join)
@@ -122,7 +122,7 @@ class Results:
     def judged(self, parameters: StudyParameters, profiles: Sequence[str] = ()) -> list[Judged]:
         """The claims registered for one data source, judged by one rule; Holm over the primary ones of each dataset.
 
-        `profiles`, best first: each claim is judged in the best one that can test it; without them in the parameters'.
+        `profiles`, best first: each claim is judged in the best one that can test it; empty: in that of `parameters`.
         """
         asked = [c for c in self.study.registered_claims if parameters.data in c.data and c.kind != "question"]
         tried = [self.study.Parameters(profile=p, data=parameters.data) for p in profiles] or [parameters]
@@ -248,7 +248,7 @@ class Results:
         return level is not None and verdicts.learned(level, trivial)
 
     def best_trivial(self, parameters: StudyParameters, name: str) -> float | None:
-        """The best validation score that ignores the input, of the task of a row; None where none was run."""
+        """The best validation score of a trivial predictor on the task of a row; None where none was run."""
         rows = self.rows(parameters)
         task = self.study.task_of(rows[name].config)
         rivals = [n for n in self.study.trivial if n in rows and self.study.task_of(rows[n].config) == task]

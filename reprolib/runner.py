@@ -52,11 +52,11 @@ def run(
     """Run the trials that the store lacks and return one record per trial, in the order given.
 
     A failing trial is recorded, shown and returned (`Record.failure`) while the others go on; the next run
-    tries it again.  `workers` processes share the device (0 = one per core, or four on a GPU).  Any other
-    `concurrent.futures.Executor` may carry the trials instead: `reprolib.cluster` makes one for several GPUs,
-    `workers` on each.
-    With `context.devices` > 1 these train each network together, one trial after the other: the running command is
-    started once more for each further device, runs the same trials, and leaves no file and no word of its own.
+    tries it again. `workers` processes share the device (0 = one per core, or four on a GPU). Any other
+    `concurrent.futures.Executor` may run the trials instead: `reprolib.cluster` makes one for several GPUs,
+    with `workers` on each.
+    With `context.devices` > 1 all devices train each network together, one trial after the other. The running command
+    is started once more for each further device; these copies run the same trials, but print and keep nothing.
     UserError before training where the device, the data root or a writable results folder is missing.
     """
     trials = list(trials)
@@ -98,7 +98,7 @@ def run(
 
 
 def _warn_of_slow_device(trials: Sequence[Trial], device: str) -> None:
-    """A line where trials at the papers' sizes run on the CPU: it may be wanted, or a driver may be missing."""
+    """Warn if trials at the papers' sizes run on the CPU: this may be intended, or a driver may be missing."""
     if device == "cpu" and any(trial.params.get("profile") == "gpu" for trial in trials):
         print(
             "Warning: profile 'gpu' runs on the CPU, where it is very slow. To use a GPU, its driver (see nvidia-smi) "
@@ -132,7 +132,7 @@ class _Job:
     workers: int
 
     def __call__(self, trial: Trial) -> Record:
-        """Run a trial and write its record, from whichever process this is; one that another run has is awaited."""
+        """Run a trial and write its record, in any process; if another run has the trial, wait for its record."""
         with self.store.claimed(trial):
             return together.agreed(self.store.get(trial)) or self._executed(trial)
 
@@ -148,7 +148,7 @@ class _Job:
             if cuda:
                 torch.cuda.synchronize()
             cost = self.cost(time.perf_counter() - start)
-            if self.workers > 1:  # images a second say nothing while others use the device, too
+            if self.workers > 1:  # images per second mean nothing while other trials use the device
                 outcome.speed = {}
             return self.store.save(trial, outcome, cost=cost, environment=self.environment)
         except StoreError:
@@ -157,7 +157,7 @@ class _Job:
             cost = self.cost(time.perf_counter() - start)
             return self.fail(trial, error, cost)
         finally:
-            if cuda:  # what this process keeps for itself, the others on the device lack
+            if cuda:  # memory that this process keeps is missing for the others on the device
                 gc.collect()  # an optimiser and its model hold each other
                 torch.cuda.empty_cache()
 
@@ -192,7 +192,7 @@ class _Job:
 
 
 def _call(job: _Job, trial: Trial) -> Record:
-    """Run a trial on the machine that this is, which may have another device than the one that submits."""
+    """Run a trial on this machine, whose device may differ from that of the machine that submitted it."""
     here = dataclasses.replace(job.context, device=resolve_device(job.context.device))
     return dataclasses.replace(job, context=here)(trial)
 
@@ -216,7 +216,7 @@ def _in_workers(job: _Job, trials: Sequence[Trial], workers: int) -> Iterator[Re
                 lost.append(futures[future])
             else:
                 yield future.result()
-    # One dead worker (out of memory, say) breaks the whole pool: what it took along is tried alone.
+    # One dead worker (out of memory, say) breaks the whole pool: the trials lost with it are run one by one.
     for trial in lost:
         with processes(1, limits) as executor:
             yield from _in_executor(job, [trial], executor)
@@ -237,7 +237,7 @@ def processes(workers: int, limits: Mapping[str, str]) -> Iterator[Executor]:
 
 
 def _end_with(parent: int) -> None:
-    """End this process soon after its parent: a killed run would else go on, unseen, through its queue."""
+    """End this process soon after its parent: the workers of a killed run would otherwise go on, unseen."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,4 +1,4 @@
-"""What is done of the whole reproduction, and what became of the papers' claims, read from the records."""
+"""Which tables, figures and methods are done, and the verdicts on the papers' claims, read from the records."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from reprolib.study import Row, Study
 
 PROFILES = ("gpu", "cpu")  # best first; smoke runs never count
 
-CLAIM_KEYS = (  # of `claims --json`, which others parse
+CLAIM_KEYS = (  # of `claims --json`, which other programs parse
     *("study", "id", "statement", "primary", "published_effect", "unit", "data", "dataset", "profile"),
     *("effect", "low", "high", "seeds", "units", "detectable", "learned", "converged", "registered"),
     *("verdict", "verdict_holm"),
@@ -21,7 +21,7 @@ Entry = dict[str, Any]  # {"profile": "gpu", "seeds": 3, "device": "…"}
 
 
 def status(store: RunStore | None = None, *, profiles: Sequence[str] = PROFILES) -> dict[str, Any]:
-    """Tables, figures and systems of every study, with the data sources on which all its trials are done.
+    """Tables, figures and methods of every study, with the data sources on which all their rows are done.
 
     `profiles`: those that count, best first; only the book of a smoke run asks for ("smoke",).
     """
@@ -50,7 +50,7 @@ def _status(study: Study, store: RunStore, profiles: Sequence[str]) -> dict[str,
     places: dict[str, dict[str, Entry]] = tables | {figure: {} for figure in study.figures}
     systems: dict[str, dict[str, Any]] = {n: {"reason": why} if why else {} for n, why in study.SYSTEMS.items()}
     for data in DATA:
-        for profile in reversed(profiles):  # what the better one has done takes the worse one's place
+        for profile in reversed(profiles):  # a better profile replaces a worse one
             rows = study.rows(study.Parameters(profile=profile, data=data))
             for place in places:
                 _note(places, place, data, _rows_entry([row for row in rows if place in row.places], results, profile))
@@ -66,7 +66,7 @@ def _status(study: Study, store: RunStore, profiles: Sequence[str]) -> dict[str,
 
 
 def _rows_entry(rows: Sequence[Row], results: Results, profile: str) -> Entry | None:
-    """How the rows were done; None unless each has three seeds, or as many as it is to have."""
+    """How the rows were done; None unless each has three seeds, or all that are planned for it."""
     if not results.is_done(rows):
         return None
     records = [results.of(row) for row in rows]

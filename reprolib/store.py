@@ -1,4 +1,4 @@
-"""Records as files: written whole or not at all, and read back with every doubt checked."""
+"""Records as files: written whole or not at all, and checked when they are read back."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RunStore:
         return sorted((record for record in found if record), key=lambda r: (r.trial.name, r.trial.seed))
 
     def arrays(self, record: Record) -> dict[str, np.ndarray]:
-        """The arrays that a trial kept for figures; empty where it kept none, or not those that were written."""
+        """The arrays that a trial kept for figures; empty if it kept none, or if the file was changed since."""
         path = self._path("artifacts", record.trial, ".npz")
         if not path.exists() or self.get(record.trial) is None:
             return {}
@@ -84,7 +84,7 @@ class RunStore:
         return record
 
     def check_writable(self, study: str) -> None:
-        """StoreError, before any training, where records could not be saved; sweeps what killed writers left."""
+        """StoreError, before any training, if records cannot be saved; deletes files that killed writers left."""
         for folder in ("trials", "artifacts", "failures", "checkpoints"):
             probe = self.root / folder / study / f".probe.{os.getpid()}"
             write_atomically(probe, b"\0" * 65536)

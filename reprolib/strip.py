@@ -33,9 +33,9 @@ Pair = tuple[np.ndarray, np.ndarray]  # input and result, uint8 (H, W, 3)
 class Card:
     """What the strip shows of one paper.
 
-    `rows`: of whose predictions the first that is recorded is shown, for example image `number`. `classes`: of the
-    prediction's labels; the first is not painted. `idea`: draws a rendered input and the idea, where nothing
-    is recorded or may be shown.
+    `rows`: the prediction shown is that of the first recorded row, for example image `number`. `classes`: of the
+    prediction's labels, in order; the first is not painted. `idea`: draws a rendered input and the paper's idea, shown
+    if no prediction is recorded or its images may not be published.
     """
 
     idea: Callable[[], Pair]

@@ -36,7 +36,7 @@ KINDS = ("effect", "sign", "null", "question")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the tables: its printed name, what each of its trials is, and the places that need it."""
+    """One line of the tables: its printed name, the configuration of its trials, and where it is needed."""
 
     name: str
     config: Any  # the study's own frozen configuration
@@ -52,7 +52,7 @@ class Table:
     `lines`: printed line → (row, suffix of its metrics), where they differ from the rows of the place.
     """
 
-    place: str  # "table 1"; what the paper does not have is "extra A"
+    place: str  # "table 1", or "extra A" for one that the paper does not have
     title: str
     columns: Mapping[str, str]
     lines: Mapping[str, tuple[str, str]] | None = None
@@ -129,8 +129,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Study:
-    """One paper. Everything that needs torch is in modules that are imported when a trial runs or a figure is drawn:
-    `experiment` (run, validate, facts, network_of, workload) and `figures` (drawn).
+    """One paper.
+
+    Code that needs torch is in two modules that are imported only when a trial runs or a figure is drawn: `experiment`
+    (run, validate, facts, network_of, workload) and `figures` (drawn).
     """
 
     ID: str
@@ -142,12 +144,12 @@ class Study:
     figures: tuple[str, ...]  # of the paper: "figure 1" …
     scores: Mapping[str, Score]  # name, which is also the record's metric → score
     work: Callable[[Any], list[Work]]  # configuration → the trainings that a trial needs, in order
-    trivial: tuple[str, ...]  # rows that predict without a look
+    trivial: tuple[str, ...]  # rows that predict without looking at the input
     recipe: int = 1  # raised when a change alters what a trial computes
     without_rows: tuple[str, ...] = ()  # figures drawn from the method itself
     quoted: Mapping[str, str] = field(default_factory=dict)  # rows of the paper's tables that we do not train → why
     task_of: Callable[[Any], str] = lambda config: ""  # configuration → task: rows of one task share validation items
-    datasets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # → folders it needs under the data root
+    datasets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # → folders, of which it needs one
     loaders: Mapping[str, str] = field(default_factory=dict)  # folder → module with `check`, for `data check`
     tuned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # data source → rows to tune (`reprolib.tuning`)
     rates: tuple[float, ...] = ()  # learning rates that are tried for each of them
@@ -181,7 +183,7 @@ class Study:
 
     @property
     def execute(self) -> Callable[[Trial, Context], Outcome]:
-        """Runs one trial; it travels to other processes by the study's name."""
+        """The function that runs one trial; it can be pickled, for it holds only the study's name."""
         return partial(execute, self.ID)
 
     def config_of(self, trial: Trial) -> Any:
@@ -193,7 +195,7 @@ class Study:
         return importlib.import_module(f"reprolib.studies.{self.ID}.{name}")
 
     def missing_folders(self, row: Row, data_root: Path | None) -> tuple[str, ...]:
-        """The folders of which a row needs one but finds none under the data root, which may be that folder itself."""
+        """The folders of which a row needs one, if neither the data root nor a subfolder is one of them; else empty."""
         wanted = self.datasets.get(row.config.dataset, ())
         if not wanted or data_root is None:
             return ()
@@ -212,8 +214,10 @@ class Study:
     # --- what came of it -----------------------------------------------------------------------------
 
     def tables(self, parameters: StudyParameters, store: RunStore) -> dict[str, pd.DataFrame]:
-        """Every table of the chosen places, ours beside the paper's; those of the method itself have no columns and are
-        left out."""
+        """Every table of the chosen places, ours beside the paper's.
+
+        Tables of the method itself have no columns and are left out.
+        """
         from reprolib.results import Results  # which reads what is declared here
 
         results = Results(self, store)
@@ -236,7 +240,7 @@ class Study:
 
 
 def execute(study_id: str, trial: Trial, context: Context) -> Outcome:
-    """Run one trial: its configuration, typed again, goes to the study's experiment."""
+    """Run one trial: the study's experiment gets the trial's parameters as its typed configuration."""
     from reprolib import studies
 
     study = studies.load(study_id)

@@ -76,8 +76,8 @@ def findings(claims: Claims) -> str:
 def finding(claims: Claims) -> str:
     """What became of one paper's primary claims, in one sentence.
 
-    A claim counts on the most trusted data that could test it. The claim that is told in full is the first of the
-    tested ones in registered order; one that is not primary where no primary one could be tested.
+    Each claim counts once, on the most trusted data that could test it. The sentence gives the effect of the first
+    tested primary claim in registered order, or of a secondary one if no primary claim could be tested.
     """
     primary = [claim for claim in claims if claim["primary"]]
     asked = list(dict.fromkeys(claim["id"] for claim in primary))
@@ -245,7 +245,7 @@ def _line(claim: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _failed(claim: Mapping[str, Any]) -> str:
-    """Which condition of a verdict a claim fails that was run."""
+    """The condition of a verdict that fails for a claim whose rows were run."""
     failed = {"learned": "a row did not learn", "converged": "a row did not converge", "registered": "not registered"}
     return next((words for name, words in failed.items() if claim.get(name) is False), "too few seeds")
 
@@ -286,7 +286,7 @@ def scripts() -> str:
     from itables.javascript import generate_init_offline_itables_html
 
     html = generate_init_offline_itables_html(options.dt_bundle)
-    return html[: html.rindex("</script>") + len("</script>")] + DARK  # without a note for who has scripts off
+    return html[: html.rindex("</script>") + len("</script>")] + DARK  # without the note for readers with scripts off
 
 
 # --- what is done ------------------------------------------------------------------------------------

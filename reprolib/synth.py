@@ -24,18 +24,18 @@ from reprolib.whole_files import write_whole
 OCCLUDER = PARTS.index("occluder")
 FPS = 25
 FRAMES = 75  # of a clip
-WORDS = 3, 6  # the fewest and the most of a sentence
-UNITS = 1000  # of GRID's word times per frame
+WORDS = 3, 6  # fewest and most in a sentence
+UNITS = 1000  # of GRID's time scale per frame
 
 
 def write(kind: str, *, count: int, size: int, seed: int, out: Path, workers: int = 0) -> Iterator[Path]:
     """Render `count` samples of a kind into a folder; yields the paths of images, videos and the manifest.
 
     "faces" and "mouths" (twice as wide as high): NAME.png, NAME_mask.png (palette, numbers into classes.json),
-    NAME_whole.png (the same beneath occluders), NAME_occluder.png (255 where one is) and NAME.pts (68 landmarks).
-    "clips" (people who move, as hard as 300VW's categories) and "speech" (sentences): NAME.mp4, NAME.npz (labels and
-    landmarks) and NAME.align (start, end and word, 1,000 units per frame, as in GRID). manifest.csv has a line for
-    each. Sample i of a seed is the same whatever `count` and `workers` are. UserError if the folder cannot be written.
+    NAME_whole.png (the same without occluders), NAME_occluder.png (255 where one is) and NAME.pts (68 landmarks).
+    "clips" (moving people, in 300VW's categories in turn) and "speech" (sentences): NAME.mp4, NAME.npz (labels and
+    landmarks) and NAME.align (start, end and word, 1,000 units per frame, as in GRID). manifest.csv has one line
+    per sample. Sample i of a seed does not depend on `count` or `workers`. UserError if the folder cannot be written.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)

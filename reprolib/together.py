@@ -10,12 +10,12 @@ Value = TypeVar("Value")
 
 
 def first() -> bool:
-    """Whether this process writes files and speaks: the only one, or the first of several."""
+    """Whether this process writes files and prints: it is the only one, or the first of several."""
     return not _several() or distributed.get_rank() == 0
 
 
 def agreed(value: Value) -> Value:
-    """The first process's value, in every process; all must ask at the same place."""
+    """The first process's value, in every process; all processes must call this at the same point."""
     if not _several():
         return value
     values = [value]

@@ -27,7 +27,7 @@ class Diverged(UserError):
 
 @dataclass(frozen=True)
 class RateChange:
-    """What changes the learning rate after each step, and after each epoch with its validation score."""
+    """Functions that change the learning rate: after each step, and after each epoch, given its validation score."""
 
     after_step: Callable[[], None] = lambda: None
     after_epoch: Callable[[float | None], None] = lambda score: None
@@ -190,7 +190,7 @@ def train(
     `model`, in that order; its output (a tensor, or a tuple or dict of tensors) and the whole batch go to
     `loss(output, batch)`, a mean over the batch. The order of the examples and the augmentation depend on `seed` alone.
     `validate` (higher is better) and `each_epoch` get `model` itself, in evaluation mode and full precision.
-    On several devices each takes its share of every batch; BatchNorm sees the share.
+    On several devices each takes its share of every batch, and BatchNorm normalises over that share.
     `channels_last` is the memory layout of 4-D inputs and weights during training.
     Raises Diverged, a UserError, after an epoch whose loss is not finite; ValueError for a schedule that needs
     `validate`.
@@ -271,7 +271,7 @@ def _frozen(model: nn.Module) -> list[nn.Module]:
 
 
 def _batches(count: int, batch_size: int, generator: torch.Generator, fabric: lightning.Fabric) -> list[Tensor]:
-    """Shuffled indices; a last batch of one per device is left out, it would leave BatchNorm without a variance."""
+    """Shuffled indices; a last batch of one example per device is left out, as BatchNorm would have no variance."""
     order = torch.randperm(count, generator=generator).to(fabric.device)
     least = min(2, batch_size // fabric.world_size) * fabric.world_size
     if least == 0:
@@ -328,7 +328,10 @@ def predict(
 
 @torch.no_grad()
 def images_per_second(model: nn.Module, images: Tensor, *, repeats: int = 20) -> float:
-    """Forward passes a second, one image at a time, as the paper counts frames per second (median of `repeats`)."""
+    """Forward passes per second, one image at a time, from the median time of `repeats`: the paper's frames per second.
+
+    The model is left in evaluation mode.
+    """
     device = next(model.parameters()).device
     model.eval()
     image = images[:1].to(device)

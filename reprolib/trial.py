@@ -1,4 +1,4 @@
-"""What is run and what came of it: a trial is a pure function of its specification."""
+"""A trial and its results, which are a pure function of its specification."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Context:
     device: str = "cpu"  # "cpu", "cuda", or "auto" before `run` has resolved it
     data_root: Path | None = None
     results: Path = RESULTS
-    devices: int = 1  # that train each network together
+    devices: int = 1  # how many train each network together
 
 
 @dataclass

@@ -63,7 +63,7 @@ def best(tries: Iterable[Try], *, data: str, profile: str, row: str) -> float | 
 
 
 def rates(path: Path, *, data: str, profile: str) -> dict[str, float]:
-    """Row → its best learning rate, of the rows that a log has tries of; rendered data take over those of real ones."""
+    """Row → its best learning rate, for the rows with tries in a log; synthetic data use the rates of public data."""
     log, data = read(path), "public" if data == "synthetic" else data
     found = {row: best(log, data=data, profile=profile, row=row) for row in {t.row for t in log}}
     return {row: rate for row, rate in found.items() if rate is not None}

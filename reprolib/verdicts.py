@@ -12,12 +12,12 @@ from reprolib.statistics import Effect, holm_levels, p_value
 VERDICTS = ("reproduced", "smaller", "not reproduced", "opposite", "inconclusive", "not tested")
 REPRODUCED, SMALLER, NOT_REPRODUCED, OPPOSITE, INCONCLUSIVE, NOT_TESTED = VERDICTS
 
-FEWEST_SEEDS = 3  # of a verdict
+FEWEST_SEEDS = 3  # for a verdict
 LEARNED_MARGIN = 10.0
 """Points of the main score by which a row must beat the best trivial predictor on validation items."""
 
 Rule = Callable[[float, float], str]
-"""Takes low and high of an interval, returns a verdict: one of the three functions below with its number filled in."""
+"""Takes low and high of an interval, returns a verdict: one of the three functions below, all else filled in."""
 
 
 def size_verdict(low: float, high: float, expected: float) -> str:
@@ -57,7 +57,7 @@ def no_difference_verdict(low: float, high: float, margin: float) -> str:
 
 
 def no_difference_p_value(effect: Effect, margin: float) -> float:
-    """Two-sided p of a true effect at the nearest margin: small where the interval lies wholly inside or outside."""
+    """The larger two-sided p of the two margins: small where the interval is wholly inside or wholly outside them."""
     return max(p_value(effect, margin), p_value(effect, -margin))
 
 
@@ -153,7 +153,7 @@ def verdict_holm(effects: Sequence[Effect], rules: Sequence[Rule], p_values: Seq
     """Holm-corrected verdicts of the primary claims of one paper on one dataset.
 
     `p_values`: `p_value(effect)`, or `no_difference_p_value` for a "no difference"; nan where a gate fails, which
-    gives "not tested" and does not count in m. The claim whose p has rank r among m is judged by the same rule on
+    gives "not tested". Of the m other claims, the one whose p has rank r is judged by the same rule on
     its interval at level 1 − 0.05/(m − r + 1); after the first claim that is not significant the level stays. So at
     most one family in twenty has a "reproduced", "smaller" or "opposite" for an effect that is truly zero.
     """

@@ -14,10 +14,11 @@ from reprolib.errors import UserError
 
 
 class VideoWriter:
-    """An MP4 that is there when it is whole: frames uint8 (H, W, 3) RGB, all of the first one's size.
+    """An MP4 file that appears at `path` when the `with` block ends without an error.
 
-    sound: a video whose sound is copied. Where ffmpeg is installed the file is H.264, which browsers play; else MPEG-4
-    without sound. UserError if it cannot be written.
+    Frames are uint8 (H, W, 3) RGB, all of the first one's size. rate: frames per second. sound: a video whose sound is
+    copied. Where ffmpeg is installed the file is H.264, which browsers play; else MPEG-4 without sound. UserError if it
+    cannot be written.
     """
 
     def __init__(self, path: Path, rate: float, *, sound: Path | None = None):

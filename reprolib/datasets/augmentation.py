@@ -1,8 +1,8 @@
-"""Random changes of mouth pictures during training: yang2023 Sec. IV-A3.
+"""Augmentation of mouth images during training: yang2023 Sec. IV-A3.
 
 The paper names jitter, mirroring, noise, and resizing with cropping, and gives no strengths: the defaults are ours.
-All take and return a batch with "images" float32 (N, 3, H, W) in [−1, 1] and "labels" int64 (N, H, W); every picture
-gets a draw of its own, which depends on the generator (of the CPU) alone, wherever the batch lies.
+All take and return a batch with "images" float32 (N, 3, H, W) in [−1, 1] and "labels" int64 (N, H, W). Each image is
+changed independently. All randomness comes from the CPU `generator`, whatever the batch's device.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BLACK, BACKGROUND = -1.0, 0
 
 
 def augment(batch: Batch, generator: Generator) -> dict[str, Tensor]:
-    """The paper's four in its order: what `training.train` takes as `augment`."""
+    """The paper's four changes in its order; for the argument `augment` of `training.train`."""
     return resize_and_crop(add_noise(mirror(jitter(batch, generator), generator), generator), generator)
 
 
@@ -33,7 +33,10 @@ def jitter(
     saturation: float = 0.3,
     hue: float = 0.05,
 ) -> dict[str, Tensor]:
-    """Factors of 1 ± the given parts, and a turn of the hue by ± `hue` of a circle, in torchvision's sense."""
+    """Brightness, contrast and saturation scaled within 1 ± the argument, hue rotated within ± `hue` of a circle.
+
+    The arguments mean the same as in torchvision's `ColorJitter`.
+    """
     images = (batch["images"] + 1) / 2
     b, c, s, h = _draw(4, images, generator) * 2 - 1  # each (N, 1, 1, 1)
     images = images * (1 + brightness * b)
@@ -45,14 +48,17 @@ def jitter(
 
 
 def mirror(batch: Batch, generator: Generator, *, probability: float = 0.5) -> dict[str, Tensor]:
-    """Left and right exchanged."""
+    """Each image and its labels flipped left to right with `probability`."""
     chosen = _draw(1, batch["images"], generator)[0] < probability  # (N, 1, 1, 1)
     images = torch.where(chosen, batch["images"].flip(-1), batch["images"])
     return {**batch, "images": images, "labels": torch.where(chosen[:, 0], batch["labels"].flip(-1), batch["labels"])}
 
 
 def add_noise(batch: Batch, generator: Generator, *, probability: float = 0.5, most: float = 0.08) -> dict[str, Tensor]:
-    """Gaussian noise, independent in every pixel and channel, of a standard deviation up to `most` of white."""
+    """Gaussian noise, independent in every pixel and channel, added to each image with `probability`.
+
+    Its standard deviation is at most `most` of the range from black to white.
+    """
     images = batch["images"]
     chosen, strength = _draw(2, images, generator)
     noise = noise_like(images, generator)
@@ -73,14 +79,14 @@ def noise_like(images: Tensor, generator: Generator) -> Tensor:
 def resize_and_crop(
     batch: Batch, generator: Generator, *, smallest: float = 0.75, largest: float = 1.5
 ) -> dict[str, Tensor]:
-    """Each picture `smallest` to `largest` times as large, then cropped at random to its old size.
+    """Each image scaled by a factor from `smallest` to `largest`, then cropped at random to its old size.
 
-    What a smaller picture does not fill is black and background: the paper pads with zeros.
+    Around an image that got smaller, pixels are black and labels background: the paper pads with zeros.
     """
     images, labels = batch["images"], batch["labels"]
     scale, x, y = _draw(3, images, generator)[..., 0, 0]  # each (N, 1)
     scale = smallest * (largest / smallest) ** scale
-    # affine_grid maps the output to the input, both from −1 to 1; the crop stays inside, or the picture in the frame
+    # affine_grid maps the output to the input, both from −1 to 1; the crop stays inside, or the image in the frame
     room = (1 - 1 / scale).abs()
     zero = torch.zeros_like(scale)
     matrix = torch.cat([1 / scale, zero, (2 * x - 1) * room, zero, 1 / scale, (2 * y - 1) * room], dim=1)
@@ -92,7 +98,7 @@ def resize_and_crop(
 
 
 def _draw(numbers: int, images: Tensor, generator: Generator) -> Tensor:
-    """Uniform in [0, 1): (numbers, N, 1, 1, 1), on the pictures' device."""
+    """Uniform in [0, 1): (numbers, N, 1, 1, 1), on the images' device."""
     return torch.rand(numbers, len(images), 1, 1, 1, generator=generator).to(images)
 
 
@@ -102,7 +108,7 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def _turn_hue(images: Tensor, angle: Tensor) -> Tensor:
-    """(N, 3, H, W), turned around the grey axis by `angle` (N, 1, 1, 1) in radians, at the same luma."""
+    """(N, 3, H, W), rotated around the grey axis by `angle` (N, 1, 1, 1) in radians, at the same luma."""
     cos, sin = angle.cos(), angle.sin()
     around = (images.roll(2, 1) - images.roll(1, 1)) / math.sqrt(3)  # Rodrigues: the axis (1, 1, 1)/√3 × colour
     turned = cos * images + sin * around + (1 - cos) * images.mean(dim=1, keepdim=True)

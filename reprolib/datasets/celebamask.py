@@ -1,8 +1,8 @@
 """CelebAMask-HQ, faces with labels of up to 18 parts, in two layouts. Lee, Liu, Wu, Luo, CVPR 2020.
 
 Official, as used in yin2020 Sec. 3.1 (`load`): 30,000 faces `CelebA-HQ-img/ID.jpg`,
-`CelebAMask-HQ-mask-anno/FOLDER/ID_PART.png` (no file = the part does not show) and
-`CelebA-HQ-to-CelebA-mapping.txt`, which leads to CelebA's partitions.
+`CelebAMask-HQ-mask-anno/FOLDER/ID_PART.png` (no file = the part is not visible) and
+`CelebA-HQ-to-CelebA-mapping.txt`, which gives the CelebA partition of each face.
 
 Indexed (`read_indexed`): `celebamask/images/ID.jpg` and `celebamask/masks/ID.png`, whose palette indices are the
 classes `INDEXED_CLASSES`. It has no official split; `celebamask_split.csv` beside this module is the one that all
@@ -47,7 +47,7 @@ FRAME = 512  # pixels a side: the masks' own size
 PER_FOLDER = 2000
 COUNTS = {"train": 24183, "validation": 2993, "test": 2824}
 LAST_FILE = {"train": 162770, "validation": 182637, "test": 202599}  # of CelebA's partitions, files counted from 1
-# r is the person's right, the picture's left; where masks overlap the later part wins, as in the dataset's own script
+# r is the person's right, left in the image; where masks overlap the later part wins, as in the dataset's own script
 PARTS = {
     "nose": NOSE, "r_eye": EYE_1, "l_eye": EYE_2, "r_brow": BROW_1, "l_brow": BROW_2,
     "mouth": INNER_MOUTH, "u_lip": UPPER_LIP, "l_lip": LOWER_LIP,
@@ -67,9 +67,9 @@ def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None
     """The first `count` (None = all) faces of `split` ("train", "validation", "test") in the order of their numbers.
 
     images uint8 (N, frame, frame, 3), labels uint8 (N, frame, frame) into `parsing_faces.CLASSES`. A part
-    without a mask file is absent: no pixel has its class. Of two eyes or brows the one farther left in the picture is
-    the first, whatever its file is called. UserError if the mapping, a picture or all masks of a face
-    are missing, a file is unreadable, or a mask has another shape than its picture.
+    without a mask file is absent: no pixel has its class. Eye 1 and brow 1 are those farther left in the image,
+    whatever their files are called. UserError if the mapping, an image or all masks of a face are missing, a file is
+    unreadable, or a mask has another aspect ratio than its image.
     """
     folder = _folder(root)
     images, labels = [], []
@@ -89,7 +89,7 @@ def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None
 
 
 def mask_path(folder: Path, number: int, part: str) -> Path:
-    """Where the mask of one part of face `number` lies, if the part shows."""
+    """Path of the mask of one part of face `number`; there is a file only if the part is visible."""
     return folder / MASKS / str(number // PER_FOLDER) / f"{number:05d}_{part}.png"
 
 
@@ -102,7 +102,7 @@ def split_names() -> dict[str, tuple[str, ...]]:
 
 
 def indexed_folder(root: Path) -> Path:
-    """Where the indexed layout is; UserError if it is not under `root`."""
+    """The folder of the indexed layout; UserError if it is not under `root`."""
     return folders.dataset_folder(
         root,
         (INDEXED_FOLDER,),
@@ -139,8 +139,8 @@ def read_indexed(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """(image uint8 (H, W, 3), labels uint8 (H, W) into `INDEXED_CLASSES`) of one face of the indexed layout.
 
     Of two eyes, brows or ears the one farther right in the image is the person's left, whatever its class in the file:
-    some images of the dataset are mirrored, their labels are not. UserError if a file is missing, unreadable or of
-    another size.
+    some images of the dataset are mirrored, their labels are not. UserError if a file is missing or unreadable, or if
+    image and labels differ in size.
     """
     picture, path = indexed_files(folder, name)
     image, labels = read_picture(picture), read_indexed_labels(path)
@@ -153,9 +153,9 @@ def read_indexed(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, one line per partition; UserError if anything is missing, unreadable or of another shape.
+    """A report, one line per partition; UserError if anything is missing, unreadable or of another shape.
 
-    Official layout: reads the header of every picture and mask, and every five-hundredth face in full. Indexed layout,
+    Official layout: reads the header of every image and mask, and every five-hundredth face in full. Indexed layout,
     where the official one is not there: reads the header of every image and label file, and every fiftieth in full.
     """
     try:
@@ -231,7 +231,7 @@ def _picture(folder: Path, number: int) -> Path:
 
 
 def _found(folder: Path, number: int, parts) -> dict[str, Path]:
-    """Part → mask of the parts that show; UserError if none does."""
+    """Part → path of its mask, of the visible parts; UserError if no part is visible."""
     paths = {part: mask_path(folder, number, part) for part in parts}
     found = {part: path for part, path in paths.items() if path.is_file()}
     if not found:
@@ -243,7 +243,7 @@ def _found(folder: Path, number: int, parts) -> dict[str, Path]:
 
 
 def _read(folder: Path, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """(image uint8 (H, W, 3), labels uint8 (h, w)) of one face; the dataset's pictures are twice as large as masks."""
+    """(image uint8 (H, W, 3), labels uint8 (h, w)) of one face; the dataset's images are twice as large as masks."""
     image = read_picture(_picture(folder, number))
     found = _found(folder, number, PARTS)
     masks = {}
@@ -255,7 +255,7 @@ def _read(folder: Path, number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def merge(masks: dict[str, np.ndarray]) -> np.ndarray:
-    """Masks bool (H, W) by part, one at least -> labels uint8 (H, W) into `CLASSES`; unknown parts are left out."""
+    """Masks bool (H, W) by part, at least one -> labels uint8 (H, W) into `CLASSES`; unknown parts are left out."""
     masks = dict(masks)
     for right, left in PAIRS:
         if _middle(masks.get(right)) > _middle(masks.get(left)):
@@ -273,7 +273,7 @@ def _middle(mask: np.ndarray | None) -> float:
 
 
 def _same_shape(image: tuple[int, int], mask: tuple[int, int], path: Path) -> None:
-    """UserError unless picture and mask, (width, height), have one ratio of their sides and the mask is no larger."""
+    """UserError unless image and mask, (width, height), have the same aspect ratio and the mask is no larger."""
     if image[0] * mask[1] != image[1] * mask[0] or mask[0] > image[0]:
         raise UserError(
             f"{path} should be a mask in the shape of its picture, {image[0]}×{image[1]}, but is {mask[0]}×{mask[1]}: "

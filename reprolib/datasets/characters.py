@@ -1,4 +1,4 @@
-"""Transcripts as numbers: one token per character, and the end of the sentence."""
+"""Transcripts as tokens: one per character, and one for the end of the sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IGNORED = -100  # the target after a sentence's end; torch's cross entropy leave
 class Tokeniser:
     """Characters to tokens 0, 1, …; then EOS, the last of the `outputs`, and SOS, which is only ever an input.
 
-    With `ENGLISH` there are 39 outputs (Sheng et al. 2021, Sec. IV-B). ValueError for a character that stands twice.
+    With `ENGLISH` there are 39 outputs (Sheng et al. 2021, Sec. IV-B). ValueError for a character that occurs twice.
     """
 
     characters: str
@@ -30,7 +30,7 @@ class Tokeniser:
 
     @classmethod
     def fitted(cls, texts: Iterable[str]) -> Tokeniser:
-        """The characters of a corpus in the order of Unicode."""
+        """A tokeniser for the characters of a corpus, in Unicode order."""
         return cls("".join(sorted(set().union(*texts))))
 
     @property
@@ -43,7 +43,7 @@ class Tokeniser:
 
     @property
     def outputs(self) -> int:
-        """What a decoder predicts: the characters and EOS."""
+        """Number of tokens a decoder can predict: the characters and EOS."""
         return len(self.characters) + 1
 
     def encode(self, text: str) -> list[int]:
@@ -68,9 +68,10 @@ class Tokeniser:
         return "".join(text)
 
     def for_teacher_forcing(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """What the decoder reads and what it is to say, int64 (N, L) each, L the longest transcript and one more.
+        """The decoder's inputs and targets, int64 (N, L) each; L is the length of the longest transcript plus 1.
 
-        Read: SOS and the transcript. Said: the transcript and EOS; `IGNORED` after it.
+        Inputs: SOS and the transcript, padded with EOS. Targets: the transcript and EOS, padded with `IGNORED`.
+        UserError as in `encode`.
         """
         tokens = [self.encode(text) for text in texts]
         shape = len(tokens), 1 + max(map(len, tokens), default=0)

@@ -1,4 +1,4 @@
-"""What lip readers see of grey clips: each at mean 0 and deviation 1, in training mirrored and shifted."""
+"""Inputs of lip readers from grey clips: normalised clip by clip, and in training mirrored and shifted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from reprolib.training import Batch
 
 
 def normalised(clips: Tensor, lengths: Tensor) -> Tensor:
-    """uint8 (N, T, h, w) -> float32, each clip at mean 0 and deviation 1 over its valid frames; zeros after them.
+    """uint8 (N, T, h, w) -> float32: each clip minus its mean, divided by its standard deviation plus 1.
 
-    So dark recordings look like others.
+    Both are taken over the valid frames, `lengths` (N,); later frames are 0. Dark recordings then look like others.
     """
     valid = valid_frames(lengths, clips.shape[1])[..., None, None]
     values = clips.float() * valid
@@ -23,10 +23,10 @@ def normalised(clips: Tensor, lengths: Tensor) -> Tensor:
 
 
 def mirrored_and_shifted(batch: Batch, generator: torch.Generator, *, shift: int) -> dict[str, Tensor]:
-    """Crops mirrored, half of them, and shifted by up to `shift` pixels and one frame; all else stays as it is.
+    """Half of the crops mirrored, all shifted by up to `shift` pixels and one frame; other entries are unchanged.
 
     crops (N, T, h, w), lengths (N,). Flow (N, 2, T, h, w) and masks (N, parts, T, h, w) of the same crops move with
-    them; the flow's horizontal component changes its sign in a mirror. Source: Sheng et al. 2021, Sec. IV-B.
+    them; the flow's horizontal component changes sign when mirrored. Source: Sheng et al. 2021, Sec. IV-B.
     """
     out = dict(batch)
     moved = {name: batch[name] for name in ("crops", "flow", "masks") if name in batch}

@@ -1,4 +1,4 @@
-"""The one shape in which every video dataset hands its clips to a study."""
+"""The common format in which the video datasets return their clips."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class ClipSet:
     """Short clips of faces, all of one length, with a label for every pixel of every frame.
 
     images: uint8 (N, T, H, W, 3), RGB. labels: uint8 (N, T, H, W), indices into `classes`.
-    landmarks: float32 (N, T, 68, 2), pixels (x, y). names, subjects: N clips, N people.
-    categories: 1 to 3, how hard a clip is, as 300VW's scenarios; 0 where the dataset does not say.
+    landmarks: float32 (N, T, 68, 2), pixels (x, y). names, subjects: N each, the clip and its person.
+    categories: difficulty of each clip, 1 to 3 as 300VW's scenarios; 0 where the dataset does not say.
     """
 
     images: np.ndarray
@@ -41,7 +41,7 @@ class ClipSet:
 
 
 def joined(one: ClipSet, other: ClipSet) -> ClipSet:
-    """The clips of both sets, whose frames have one size and number."""
+    """The clips of both sets, which must have the same classes, frame size and number of frames."""
 
     def both(name: str):
         value, further = getattr(one, name), getattr(other, name)
@@ -51,9 +51,9 @@ def joined(one: ClipSet, other: ClipSet) -> ClipSet:
 
 
 def split_by_subject(clips: ClipSet, *, parts: tuple[float, ...], seed: int) -> list[ClipSet]:
-    """The clips in as many sets as there are `parts` (shares of the people, drawn with `seed`): nobody is in two.
+    """One set of clips per entry of `parts` (shares of the people, sampled with `seed`); no person is in two.
 
-    Every part gets one person at least. UserError for fewer people than parts.
+    Every set gets at least one person. UserError for fewer people than parts.
     """
     sets = split_people(clips.subjects, parts=parts, seed=seed, called="people")
     return [clips.subset(indices) for indices in sets]

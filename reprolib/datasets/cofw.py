@@ -36,7 +36,7 @@ BOX_MARGIN = 1.25  # the crop's side over the longer side of the given box: "adj
 def load(root: Path, split: str, *, size: int = 128) -> FaceSet:
     """The faces of `split` ("train" or "test") of `<root>/cofw` (or `root` itself): 0 non-face, 1 face.
 
-    Crops are squares around the given face boxes, `BOX_MARGIN` larger; beyond the picture they repeat its
+    Crops are squares around the given face boxes, `BOX_MARGIN` times as large; beyond the image they repeat its
     edge, and labels are 255. images uint8 (N, size, size, 3), boxes in pixels of the crop, names are those of
     the masks. UserError if a file is missing, unreadable, not in MATLAB 7.3 (HDF5) form, or a mask has
     another size.
@@ -64,10 +64,10 @@ def load(root: Path, split: str, *, size: int = 128) -> FaceSet:
 
 
 def mask_path(folder: Path, split: str, index: int) -> Path:
-    """Where the mask of face `index` of the 500 or 507 is, counted from 0.
+    """Path of the mask of face `index`, counted from 0 among the 500 or 507 of `split`.
 
     Files count from 1, as MATLAB does: `masks/test/0001.png` is the first face. Where there is a 0000.png they count
-    from 0. The paper's own layout of the masks is not known; this is ours, and the only place that knows it.
+    from 0. The paper's own layout of the masks is not known; this function alone defines ours.
     """
     masks = folder / "masks" / split
     first = 0 if (masks / "0000.png").is_file() else 1
@@ -75,7 +75,7 @@ def mask_path(folder: Path, split: str, index: int) -> Path:
 
 
 def read_mask(folder: Path, split: str, index: int) -> np.ndarray:
-    """The mask of one face, uint8 (H, W): 1 where it is set, else 0; kinds of files and UserError as `pictures`."""
+    """The mask of one face, uint8 (H, W): 1 where it is set, else 0; formats and errors as `pictures.read_mask`."""
     return pictures.read_mask(mask_path(folder, split, index)).astype(np.uint8)
 
 
@@ -87,9 +87,9 @@ def box_square(box: np.ndarray) -> tuple[int, int, int]:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, one line per split; UserError if anything is missing, unreadable or of another size.
+    """A report, one line per split; UserError if anything is missing, unreadable or of another size.
 
-    Reads every picture's shape and every mask's header, and every twentieth of both in full.
+    Reads every image's shape and every mask's header, and every twentieth of both in full.
     """
     lines = []
     for split, expected in COUNTS.items():
@@ -120,7 +120,7 @@ def _folder(root: Path, split: str) -> Path:
 
 @contextmanager
 def _open(folder: Path, split: str) -> Iterator[h5py.File]:
-    """The file of a split; whatever is wrong in it is a UserError."""
+    """The file of a split; UserError for any fault in it."""
     path = folder / FILES[split]
     try:
         with h5py.File(path, "r") as file:
@@ -134,7 +134,7 @@ def _open(folder: Path, split: str) -> Iterator[h5py.File]:
 
 
 def _stored(file: h5py.File, at: str | h5py.Reference) -> h5py.Dataset:
-    """An array of the file; UserError if it is none, is too large, or its values are in another file."""
+    """An array of the file; UserError if it is not an array, is too large, or its values are in another file."""
     if isinstance(at, str) and not isinstance(file.get(at, getlink=True), h5py.HardLink):
         raise UserError(f"{file.filename} should hold {at} itself, but leads to another file: copy it again")
     array = file[at]

@@ -1,4 +1,4 @@
-"""The one shape in which every dataset hands its faces to a study."""
+"""The common format in which the image datasets return their faces."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FaceSet:
-    """Pictures of faces with pixel labels.
+    """Images of faces with pixel labels.
 
     images: uint8 (N, H, W, 3), RGB. labels: uint8 (N, H, W), indices into `classes`, 255 = ignored.
     names: N file stems or indices. persons: N identities, or None where the dataset has none.
     boxes: float32 (N, 4) face boxes x, y, width, height in pixels. landmarks: float32 (N, 68, 2), pixels (x, y).
-    superpixels: int32 (N, H, W), ids from 0 within each image. tags: for each face what is special about it,
+    superpixels: int32 (N, H, W), ids from 0 within each image. tags: special properties of each face,
     such as ("blur", "moustache"). None = the dataset does not have it.
     """
 

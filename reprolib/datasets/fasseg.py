@@ -28,9 +28,9 @@ from reprolib.datasets.pictures import (
 )
 from reprolib.errors import UserError
 
-# V2 does not name its people, but 12 of its 20 training faces stand in its test folder again, half of them
-# as the very same photograph. Found by dlib's face embeddings (these 13 pairs are nearer than 0.22, all
-# others farther than 0.46) and looked at.
+# V2 does not name its people, but 12 of the 20 people in its training folder are in its test folder, too,
+# half of them in the very same photograph. Found by dlib's face embeddings (these 13 pairs are nearer than
+# 0.22, all others farther than 0.46) and checked by eye.
 SAME_PERSON = {
     "V2/Train/1": "V2/Test/3",
     "V2/Train/3": "V2/Test/1",
@@ -140,8 +140,8 @@ def snap_colours(colours: np.ndarray, path: Path) -> np.ndarray:
 
     A colour far from all six is a blend along an edge and says nothing by itself (yellow and blue give
     grey, which is nearest to the hair's brown): it takes the class of the nearest pixel with a clear
-    colour. UserError, naming `path`, if more than a tenth of the pixels are unclear: then it is no label
-    picture.
+    colour. UserError, naming `path`, if more than a tenth of the pixels are unclear: then it is not a label
+    image.
     """
     weights = np.array((65536, 256, 1))
     packed, exact = colours @ weights, COLOURS @ weights
@@ -166,11 +166,11 @@ def snap_colours(colours: np.ndarray, path: Path) -> np.ndarray:
 
 
 def face_square(classes: np.ndarray) -> tuple[int, int, int]:
-    """The largest square (x, y, side) inside a picture, as near as possible to its face.
+    """The largest square (x, y, side) inside an image, as near as possible to its face.
 
-    FASSEG's pictures are already cropped around the head, so no pixel has to be invented: the square is
-    centred across on skin and parts, and has the middle between eyes and mouth at 55 % of its height, which
-    leaves room for hair (the neck is skin too, and would pull it down). Stands in for the "adjusted square
+    FASSEG's images are already cropped around the head, so the square needs no padding. Horizontally it is
+    centred on skin and parts. Vertically the middle between eyes and mouth is at 55 % of its height, which
+    leaves room for hair; skin is not used there, since the neck is skin, too. Replaces the "adjusted square
     box" of a face detector, masi2020 Sec. 4.
     """
     height, width = classes.shape
@@ -187,13 +187,12 @@ def face_square(classes: np.ndarray) -> tuple[int, int, int]:
 def eyebrows(labels: np.ndarray) -> np.ndarray:
     """Which hair pixels of a raw label map are eyebrows: bool (H, W).
 
-    FASSEG paints eyebrows in the colour of the hair. A piece of hair is an eyebrow if it lies over an eye,
-    its middle no higher than 0.7 of the distance from eyes to mouth, if it is wider than high, smaller than
-    4 % of the face, and if more of what surrounds it is face than anything else. Pieces are first the
-    connected components, then what an opening by a disk (radius 2.5 % of the side) cuts off the rest: brows
-    that touch a fringe. Where it errs: a brow under a fringe as thin as itself stays hair or takes the
-    fringe along; a thick brow that touches hair stays hair; a thin lock across the forehead becomes
-    eyebrow.
+    FASSEG paints eyebrows in the colour of the hair. A piece of hair is an eyebrow if it is over an eye, with
+    its centre at most 0.7 of the distance from eyes to mouth above the eyes; if it is wider than high and at
+    most 4 % of the face; and if most of its border is face. Pieces are first the connected components, then
+    those that an opening by a disk (radius 2.5 % of the side) cuts off the rest: brows that touch a fringe.
+    Known errors: a brow under a fringe as thin as itself stays hair or takes the fringe along; a thick brow
+    that touches hair stays hair; a thin lock across the forehead becomes eyebrow.
     """
     hair = labels == HAIR
     separate = _brow_pieces(hair, labels)
@@ -204,7 +203,7 @@ def eyebrows(labels: np.ndarray) -> np.ndarray:
 
 
 def _brow_pieces(candidates: np.ndarray, labels: np.ndarray, *, smallest: int = 1) -> np.ndarray:
-    """The connected components of `candidates` that are eyebrows by place, shape, size and surroundings."""
+    """The connected components of `candidates` that are eyebrows by position, shape, size and surroundings."""
     found = np.zeros(labels.shape, bool)
     face = labels >= SKIN
     (eye_rows, eye_columns), mouth_rows = np.nonzero(labels == EYES), np.nonzero(labels == MOUTH)[0]
@@ -228,9 +227,9 @@ def _brow_pieces(candidates: np.ndarray, labels: np.ndarray, *, smallest: int = 
 
 
 def check(root: Path) -> list[str]:
-    """What is there, one line per part; UserError if anything is missing, unreadable or of another size.
+    """A report, one line per part; UserError if anything is missing, unreadable or of another size.
 
-    Reads the header of every file, and every tenth picture and label in full.
+    Reads the header of every file, and every tenth image and label in full.
     """
     pairs = _pairs(root)
     for i, (picture, label) in enumerate(pairs.values()):

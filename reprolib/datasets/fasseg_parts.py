@@ -2,10 +2,10 @@
 
 FASSEG has one class for both eyes, one for hair and brows, one for the mouth. Eyes and brows are divided by the face's
 middle line. Brows are the pieces of hair that `fasseg.eyebrows` finds, with its errors: a brow that touches a fringe
-may stay hair, a thin lock across the forehead may become brow. `load` names the brows that were not found in a face's
-tags, and their centres are NaN: of 215 faces, 165 have both brows, and most of the other 50 have none painted,
-or a fringe before them. The lips are divided by dlib's landmarks (extra `landmarks`); where they are missing
-the whole mouth is lower lip, which the tags say too: of such a face only the merged mouth can be scored.
+may stay hair, a thin lock across the forehead may become brow. `load` tags faces in which a brow was not found; the
+centre of that brow is NaN. Of 215 faces, 165 have both brows, and most of the other 50 have none painted,
+or a fringe in front of them. The lips are divided by dlib's landmarks (extra `landmarks`). Without landmarks
+the whole mouth is lower lip, and a tag says so: for such a face only the merged mouth can be scored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from reprolib.errors import UserError
 from reprolib.paths import CACHE
 
 WORKING_SIZE = 256  # pixels a side, at least, at which labels are divided
-PHOTO = 0.7  # the photo's side over the frame's: parts then are as large in the frame as those of `synthetic`
+PHOTO = 0.7  # the photo's side over the frame's, so that parts are as large in the frame as those of `synthetic`
 UNDIVIDED = "undivided mouth"
 WIDEST_POSE = 45  # degrees to the side: farther, one eye and half the mouth are hidden, and HELEN has hardly any
 SMALLEST_EYE = 1 / 4  # of the larger one: else it is a speck, or an eye behind the nose
@@ -46,8 +46,8 @@ def load(root: Path, *, frame: int = WORKING_SIZE, divide_mouth: bool = True) ->
     """The faces of FASSEG, turned by up to 45°, that show both eyes, a nose and a mouth, with HELEN's labels.
 
     images uint8 (N, frame, frame, 3), labels uint8 (N, frame, frame) into `parsing_faces.CLASSES`; names and persons as
-    `fasseg.load`; landmarks, NaN where dlib finds no face. Each photo lies in the middle of a frame of zeros, as in
-    HELEN. tags: "no brow 1", "no brow 2", and `UNDIVIDED`, where that is so. Without `divide_mouth` dlib is not asked
+    `fasseg.load`; landmarks, NaN where dlib finds no face. Each photo is in the middle of a frame of zeros, as in
+    HELEN. tags: "no brow 1", "no brow 2" and `UNDIVIDED`, where they apply. Without `divide_mouth` dlib is not used
     and every mouth is undivided. UserError as `fasseg.load`, and if dlib is not installed.
     """
     photo = round(PHOTO * frame)
@@ -102,12 +102,12 @@ def as_parts(faces: FaceSet, points: np.ndarray) -> FaceSet:
 
 
 def both_brows(faces: FaceSet) -> int:
-    """In how many faces, labelled into `parsing_faces.CLASSES`, both brows were found."""
+    """Number of faces, labelled into `parsing_faces.CLASSES`, in which both brows were found."""
     return sum(bool((labels == BROW_1).any() and (labels == BROW_2).any()) for labels in faces.labels)
 
 
 def check(root: Path) -> list[str]:
-    """The lines of `fasseg.check`, and how many faces serve here; UserError as there."""
+    """The lines of `fasseg.check`, and how many faces are usable here; UserError as there."""
     lines = fasseg.check(root)
     faces = load(root, divide_mouth=False)
     return [
@@ -117,7 +117,7 @@ def check(root: Path) -> list[str]:
 
 
 def right_of_middle(labels: np.ndarray) -> np.ndarray:
-    """bool (H, W): what lies right of the line from between the eyes through nose and mouth, as seen in the picture."""
+    """bool (H, W): the pixels right of the line from between the eyes through nose and mouth, as seen in the image."""
     eyes, kept = _eyes(labels)
     between = np.mean([_centre(eyes == eye) for eye in kept], axis=0)
     below = np.mean([_centre(labels == part) for part in (fasseg.NOSE, fasseg.MOUTH)], axis=0)
@@ -141,7 +141,7 @@ def _centre(mask: np.ndarray) -> np.ndarray:
 
 
 def _free_of_fragments(brows: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Of each side's pieces the largest and those at least a third as large: the rest are locks and specks."""
+    """The largest piece on each side and those at least a third as large; the rest are locks and specks."""
     kept = np.zeros_like(brows)
     for side in (brows & ~right, brows & right):
         pieces = connected_components(side, connectivity=2)
@@ -152,7 +152,7 @@ def _free_of_fragments(brows: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _fits(points: np.ndarray, mouth: np.ndarray) -> bool:
-    """Whether the lips of landmarks (68, 2) lie where a mouth is painted: within a fifth of its width."""
+    """Whether the centre of the lips in landmarks (68, 2) is within a fifth of the mouth's width of its centre."""
     lips = points[48:60]
     width = np.ptp(np.nonzero(mouth)[1]) + 1
     return bool(np.linalg.norm((lips.min(axis=0) + lips.max(axis=0)) / 2 - _box_centre(mouth)) < width / 5)
@@ -166,8 +166,9 @@ def _box_centre(mask: np.ndarray) -> np.ndarray:
 def divide_mouth_at(points: np.ndarray, mouth: np.ndarray) -> np.ndarray:
     """Upper lip, inner mouth or lower lip at every pixel of a bool (H, W) mouth: uint8 (H, W).
 
-    points: landmarks (68, 2), moved so that lips and painted mouth share their box. Within landmarks 60–67 is inner
-    mouth, if they stand apart by a fifth of the lips' height; above their middle line is upper lip, below it lower lip.
+    points: landmarks (68, 2), moved and scaled so that lips and painted mouth have the same box. The area within
+    landmarks 60–67 is inner mouth if it opens by a fifth of the lips' height. Of the rest, what is above its middle
+    line is upper lip, what is below is lower lip.
     """
     y, x = np.nonzero(mouth)
     lips, low = points[48:68], points[48:60].min(axis=0)

@@ -1,7 +1,7 @@
 """FLRSeg: 630 mouths of 58 speakers with labels of lip, teeth, tongue and cavity, for those who have it.
 
 yang2023 Sec. IV-A1. Neither its folders nor the values in its masks are published, so any of the usual layouts of
-picture and mask pairs is read, and the order of the classes can be given.
+image and mask pairs is read, and the order of the classes can be given.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reprolib.datasets.mouths import CLASSES
 from reprolib.datasets.pictures import IGNORED, read_labels, read_picture, resize_labels, resize_picture, same_size
 from reprolib.errors import UserError
 
-FULL_SIZE = (128, 256)  # the paper crops or pads every picture to it
+FULL_SIZE = (128, 256)  # (height, width) to which the paper crops or pads every image
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 IMAGE_FOLDERS = frozenset(("images", "image", "imgs", "img", "pictures", "rgb", "jpegimages"))
 MASK_FOLDERS = frozenset(
@@ -33,9 +33,9 @@ def load(root: Path, *, size: tuple[int, int] = FULL_SIZE, order: tuple[str, ...
     """Every picture with a mask of `<root>/flrseg` (or FLRSeg, or `root` itself), at `size` (height, width).
 
     images uint8 (N, height, width, 3), labels uint8 (N, height, width) into `mouths.CLASSES`, 255 = ignored. `order`:
-    what the mask values 0, 1, 2, … mean. Pictures are cropped or padded with black background around their middle to
-    128 × 256 as in the paper, then resized. persons: the speaker's folder, else what stands before the first _ or - of
-    a file name; None if names are plain numbers. UserError if there are no pairs, or one does not fit together.
+    the classes of the mask values 0, 1, 2, … Images are cropped or padded with black background around their middle to
+    128 × 256 as in the paper, then resized. persons: the speaker's folder, else the part of a file name before the
+    first _ or -; None if names are plain numbers. UserError if there are no pairs, or an image and its mask do not fit.
     """
     pairs = _pairs(root)
     images, labels = [], []
@@ -54,7 +54,7 @@ def load(root: Path, *, size: tuple[int, int] = FULL_SIZE, order: tuple[str, ...
 
 
 def check(root: Path, *, order: tuple[str, ...] = CLASSES) -> list[str]:
-    """What is there, one line per part, after reading all; UserError if a pair is unreadable or does not fit."""
+    """A report in a few lines, after reading all files; UserError if a pair is unreadable or does not fit."""
     pairs = _pairs(root)
     pixels, sizes = np.zeros(256, np.int64), set()
     for picture, mask in pairs.values():
@@ -73,7 +73,7 @@ def check(root: Path, *, order: tuple[str, ...] = CLASSES) -> list[str]:
 
 
 def crop_or_pad(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`array` (H, W, …) cut, or padded with zeros, on both sides alike to (height, width): yang2023 Sec. IV-A3."""
+    """`array` (H, W, …) cropped, or padded with zeros, on both sides alike to (height, width): yang2023 Sec. IV-A3."""
     for axis, wanted in enumerate(size):
         extra = array.shape[axis] - wanted
         if extra > 0:
@@ -114,7 +114,7 @@ def _pairs(root: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _is_flrseg(folder: Path) -> bool:
-    """Whether a folder has the dataset's name, or holds masks and is no root of several datasets."""
+    """Whether a folder has the dataset's name, or holds masks and is not a root of several datasets."""
     if folder.name.casefold() == "flrseg":
         return True
     if any(inner.name.casefold() in OTHERS for inner in folders.subfolders(folder)):
@@ -124,7 +124,7 @@ def _is_flrseg(folder: Path) -> bool:
 
 
 def _is_mask(path: Path, folder: Path) -> bool:
-    """Whether a file's name or the folders that it is in say that it is a mask."""
+    """Whether a file's name, or the name of a folder that it is in, marks it as a mask."""
     parts = path.relative_to(folder).parts[:-1]
     return bool(MASK_SUFFIX.search(path.stem)) or any(part.lower() in MASK_FOLDERS for part in parts)
 

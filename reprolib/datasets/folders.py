@@ -1,6 +1,6 @@
-"""The one reader of dataset folders: where a dataset is, its files, its text files, its damaged items.
+"""Reading of dataset folders: finding a dataset, its files and its text files, and leaving out damaged items.
 
-Every loader lists folders, reads text and follows names of lists through this module, so that each kind of clutter,
+Every loader lists folders, reads text and resolves names in lists through this module, so that each kind of clutter,
 encoding and damage is handled once.
 """
 
@@ -24,15 +24,15 @@ DAMAGED_SHARE = 0.05
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder of this name is no part of a dataset: `._a.jpg`, `.DS_Store`, `Thumbs.db`, `a.jpg~`."""
+    """Whether a file or folder of this name is not part of a dataset: `._a.jpg`, `.DS_Store`, `Thumbs.db`, `a.jpg~`."""
     return name.startswith(".") or name.endswith("~") or name.casefold() in CLUTTER
 
 
 def files(folder: Path, *suffixes: str, deep: bool = False) -> list[Path]:
-    """The files of a folder whose names end in one of `suffixes` (any case; none given: all), sorted by path.
+    """The files of a folder whose names end in one of `suffixes` (none given: all), sorted by path.
 
-    `deep`: those of its subfolders, too; links to folders are followed. Clutter is left out. [] if there is no such
-    folder; UserError if it cannot be listed.
+    `suffixes`: in lower case; names match in any case. `deep`: also those of its subfolders; links to folders are
+    followed. Clutter is left out. [] if there is no such folder; UserError if it cannot be listed.
     """
     found = _entries(Path(folder))
     kept = [path for path in found if (not suffixes or path.suffix.lower() in suffixes) and path.is_file()]
@@ -56,7 +56,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def below(folder: Path, *, depth: int | None = None) -> Iterator[Path]:
-    """Every folder below `folder`, to a `depth`, without clutter, each once: a link to a folder above ends there."""
+    """Every folder below `folder`, down to `depth` levels (None: all), without clutter, each once despite links."""
     met, waiting = {os.path.realpath(folder)}, [(inner, 1) for inner in subfolders(folder)]
     while waiting:
         inner, level = waiting.pop()
@@ -68,14 +68,14 @@ def below(folder: Path, *, depth: int | None = None) -> Iterator[Path]:
 
 
 class DatasetMissing(UserError):
-    """A data root under which a dataset is not."""
+    """The dataset is not under the data root."""
 
 
 def dataset_folder(root: Path, names: Sequence[str], *, holds: str | Callable[[Path], bool], layout: str = "") -> Path:
-    """Where a dataset is: in a folder of `root` that has one of `names` (any case), or `root` itself.
+    """The folder of a dataset: one in `root` that has one of `names` (any case), or `root` itself.
 
-    holds: the name of a file or folder that only this dataset has, then found in one folder of another name, too; or a
-    function of a folder that says whether it is the dataset. layout: a path that the error shows. DatasetMissing, a
+    holds: the name of a file or folder that only this dataset has, by which it is found under another name, too; or a
+    function that tells whether a folder is the dataset. layout: the path shown in the error. DatasetMissing, a
     UserError, if neither is the dataset; UserError if `root` is missing or two folders of other names are the dataset.
     """
     root = Path(root)
@@ -110,7 +110,7 @@ def dataset_folder(root: Path, names: Sequence[str], *, holds: str | Callable[[P
 
 
 def read_text(path: Path) -> str:
-    r"""What a text file says, with `\n` at the ends of lines.
+    r"""The text of a file, with `\n` as line ends.
 
     UTF-8, or UTF-16 with its byte order mark. UserError, which names the file, if it is missing, in another encoding,
     a web page in place of the file, or larger than `LARGEST_TEXT`.
@@ -161,9 +161,9 @@ def inside(folder: Path, name: str, *, of: Path) -> Path:
 
 
 class Skipped:
-    """The damaged items of a large set: left out and listed while they are few, refused when they are many.
+    """The damaged items of a large set: left out and listed while they are few, a UserError when they are many.
 
-    items: what the set consists of, for messages ("clips of grid"). At most `MOST_DAMAGED` items or `DAMAGED_SHARE` of
+    items: their name in messages, such as "clips of grid". At most `MOST_DAMAGED` items or `DAMAGED_SHARE` of
     `total`, whichever is more, may be damaged.
     """
 
@@ -174,7 +174,7 @@ class Skipped:
 
     @contextmanager
     def item(self) -> Iterator[None]:
-        """Within this context a UserError marks one item as damaged; UserError at once if these are too many."""
+        """Within this context a UserError marks one item as damaged; UserError as soon as these are too many."""
         try:
             yield
         except UserError as error:
@@ -206,6 +206,6 @@ class Skipped:
         return [str(self)] if self.reasons else []
 
     def warn(self) -> None:
-        """Warn once of what was left out, if anything was."""
+        """Warn once about the items left out, if there are any."""
         if self.reasons:
             warnings.warn(str(self), stacklevel=3)

@@ -1,8 +1,8 @@
-"""GRID (Cooke et al. 2006): sentences of six words by fixed grammar, one speaker a folder.
+"""GRID (Cooke et al. 2006): sentences of six words with a fixed grammar, one folder per speaker.
 
 `<root>/grid/sN/…/NAME.mpg` or `.mp4` (or `root` itself), with `NAME.align` beside it, in `sN/align` or in
-`alignments/sN`: lines `start end word` in units of 1/25000 s. A file's name is its sentence: `bbaf2n`, bin blue at F
-two now.
+`alignments/sN`: lines `start end word` in units of 1/25000 s. A file's name encodes its sentence: `bbaf2n` is bin
+blue at F two now.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SLOTS = (
     {"a": "again", "n": "now", "p": "please", "s": "soon"},
 )
 PAUSES = ("sil", "sp")
-UNITS = 1000  # of an .align file in a frame
+UNITS = 1000  # of time in an .align file, per frame
 FRAMES = 75  # of a clip
 FLAT = 8  # grey levels: the standard deviation below which a frame shows nothing; a face has about 40
 FOLDERS = ("grid", "grid_s1")
@@ -41,12 +41,12 @@ BESIDE = frozenset(
 
 
 def load(root: Path, *, size: int, count: int | None = None, seed: int = 0, progress: bool = True) -> SpeechSet:
-    """All clips, or `count` drawn with `seed`, as sentences in upper case.
+    """All clips, or `count` sampled with `seed`, with sentences in upper case; frames as in `speech_videos.load`.
 
-    Without any .align file in the folder, sentences are read from the names. Where no folder sN tells the speaker,
-    speakers are clusters of face embeddings. A few damaged clips, as the release has them, are left out with a warning
-    (`folders.Skipped`): undecodable ones, and those whose .align file is damaged or missing where others are there.
-    UserError if the folder is missing or too much is damaged.
+    Without any .align file in the folder, sentences are read from the names. Without folders sN, speakers are clusters
+    of face embeddings. A few damaged clips (the release has some) are left out with a warning (`folders.Skipped`):
+    undecodable ones, and those whose .align file is damaged, or missing although others exist. UserError if the folder
+    is missing or too many clips are damaged.
     """
     chosen = speech_videos.drawn(utterances(root), count=count, seed=seed)
     return speech_videos.load(chosen, corpus="grid", size=size, progress=progress)
@@ -83,7 +83,7 @@ def _read(root: Path) -> tuple[list[Utterance], Skipped]:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, and what is damaged, one line per part; UserError as in `load`. A sample of clips is decoded."""
+    """A report on what was found and what is damaged; UserError as in `load`. A sample of clips is decoded."""
     found, skipped = _read(root)
     speakers = {one.speaker for one in found if one.speaker}
     told = f"{len(speakers)} speakers" if speakers else "speakers not told"
@@ -93,7 +93,7 @@ def check(root: Path) -> list[str]:
 
 
 def sentence_of(video: Path) -> str:
-    """The sentence in a file's name, upper case; UserError if it is none of the grammar."""
+    """The sentence in a file's name, upper case; UserError if it does not follow the grammar."""
     name = video.stem.lower()
     if len(name) != len(SLOTS) or any(letter not in slot for letter, slot in zip(name, SLOTS, strict=True)):
         raise UserError(
@@ -137,12 +137,12 @@ def pair_of(name: str) -> str:
 
 
 def is_damaged(frames: np.ndarray) -> bool:
-    """Whether a clip, uint8 (T, H, W, 3), is shorter than 75 frames or has a frame that shows nothing."""
+    """Whether a clip, uint8 (T, H, W, 3), is shorter than 75 frames or has a nearly uniform frame."""
     return len(frames) < FRAMES or bool((frames.mean(-1).std((1, 2)) < FLAT).any())
 
 
 def _owner(path: Path, folder: Path) -> str:
-    """Whose clip or alignment a file is: its folder sN, else the folders that it is in, but for those of `BESIDE`."""
+    """The owner of a clip or alignment: its folder sN, else the folders that it is in, without those of `BESIDE`."""
     parts = path.relative_to(folder).parts[:-1]
     speaker = next((part for part in parts if SPEAKER.fullmatch(part)), None)
     return speaker or "/".join(part for part in parts if part.lower() not in BESIDE)

@@ -33,10 +33,10 @@ PLANES = 11  # 02–09 are the paper's parts in its order, 01 is skin, 10 hair
 def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None) -> FaceSet:
     """The first `count` (None = all) faces of `split` ("train", "validation", "test") in the order of its list.
 
-    images uint8 (N, frame, frame, 3), labels uint8 (N, frame, frame) into `parsing_faces.CLASSES`. Each picture
-    lies in the middle of a frame of 1024² zeros (a larger one is shrunk into it), which is then resized to `frame`².
-    Planes are soft: a pixel has the class of the brightest, where background is what the eight
-    parts leave of white. UserError if a list, picture or plane is missing, unreadable or of another size.
+    images uint8 (N, frame, frame, 3), labels uint8 (N, frame, frame) into `parsing_faces.CLASSES`. Each image is
+    in the middle of a frame of 1024² zeros (a larger one is shrunk into it), which is then resized to `frame`².
+    Planes are soft: a pixel gets the class of the brightest, where background is 255 less the sum of the eight
+    parts. UserError if a list, image or plane is missing, unreadable or of another size.
     """
     folder, names = _listed(root, split)
     images, labels = [], []
@@ -64,7 +64,7 @@ def padded(array: np.ndarray, side: int) -> np.ndarray:
 
 
 def plane_path(folder: Path, name: str, plane: int) -> Path:
-    """Where one of a face's eleven soft labels lies in `SmithCVPR2013_dataset_resized`."""
+    """Path of one of a face's eleven soft label planes in the dataset's `folder`."""
     return folder / "labels" / name / f"{name}_lbl{plane:02d}.png"
 
 
@@ -79,9 +79,9 @@ def harden(planes: np.ndarray) -> np.ndarray:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, one line per list; UserError if anything is missing, unreadable or of another size.
+    """A report, one line per list; UserError if anything is missing, unreadable or of another size.
 
-    Reads the header of every picture and plane, and every fiftieth face in full.
+    Reads the header of every image and plane, and every fiftieth face in full.
     """
     lines = []
     for split, expected in COUNTS.items():

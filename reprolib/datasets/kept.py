@@ -16,9 +16,9 @@ from reprolib.paths import CACHE
 def kept(kind: str, settings: tuple, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays of `make`, made once for these `settings` and then read from the project's cache.
 
-    settings: all that the arrays depend on, each value with a `repr` of its own; for files, their `content`. Of several
-    processes that want the same arrays one makes them and the others wait. Arrays are memory maps; a write to one
-    changes neither the file nor another process's array.
+    settings: everything that the arrays depend on; for files, their `content`. Different values need different `repr`s.
+    If several processes want the same arrays, one makes them and the others wait. Arrays are memory maps; a write to
+    one changes neither the file nor another process's array.
     """
     return kept_once(CACHE / kind / hashlib.sha256(repr(settings).encode()).hexdigest()[:16], make)
 

@@ -25,8 +25,8 @@ STEPS = 8  # points of the outline between two landmarks
 def landmark_mask(points: np.ndarray, shape: tuple[int, int], *, forehead: bool = False) -> np.ndarray:
     """The mask uint8 (H, W) into `CLASSES` of a face with landmarks (68, 2), in pixels (x, y).
 
-    Outlines are natural cubic splines along each arc with corners where arcs meet, complete also where something
-    covers the face. With `forehead`, half an ellipse over the brows closes the skin instead of the brows. UserError
+    Outlines are natural cubic splines along each arc with corners where arcs meet; they are complete also where
+    something covers the face. Skin ends at the brows, or with `forehead` at half an ellipse above them. UserError
     for another number of landmarks or for ones that are not finite. Source: Wang et al. 2018, Sec. 4.1 (the splines'
     form is ours).
     """
@@ -48,9 +48,9 @@ def landmark_mask(points: np.ndarray, shape: tuple[int, int], *, forehead: bool 
 
 
 def masks_of_track(track: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Masks uint8 (T, H, W) of tracked landmarks (T, 68, 2): a frame without takes those of the nearest that has some.
+    """Masks uint8 (T, H, W) of tracked landmarks (T, 68, 2), NaN in frames without.
 
-    All background where no frame has landmarks.
+    A frame without landmarks takes those of the nearest frame in time; all is background if no frame has any.
     """
     seen = np.flatnonzero(np.isfinite(track).all(axis=(1, 2)))
     if not len(seen):
@@ -70,8 +70,8 @@ def spline(arc: np.ndarray) -> np.ndarray:
 def inside(outline: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """bool (H, W): the pixels whose centres lie inside a closed polygon (P, 2), by the even-odd rule.
 
-    cv2.fillPoly also paints the pixels that the polygon's edge touches: at a side of 128 pixels that makes eyes a
-    quarter and inner mouths half as large again, and a mouth that hardly opens a bar.
+    cv2.fillPoly also paints the pixels that the polygon's edge touches. In images of 128 × 128 pixels this enlarges
+    eyes by a quarter and inner mouths by half, and turns a mouth that hardly opens into a bar.
     """
     height, width = shape
     (x, y), (next_x, next_y) = outline.T, np.roll(outline, -1, axis=0).T
@@ -83,7 +83,7 @@ def inside(outline: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _forehead(points: np.ndarray) -> np.ndarray:
-    """Half an ellipse (33, 2) from the jaw's end 16 over the hairline to its end 0.
+    """Half an ellipse (33, 2) from landmark 16 over the hairline to landmark 0.
 
     Brows are as far from the hairline as from the nose's base (33), the rule of facial thirds.
     """

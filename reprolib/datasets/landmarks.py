@@ -62,8 +62,8 @@ def detect(image: np.ndarray) -> np.ndarray | None:
 def detect_all(image: np.ndarray, *, zoom: int = 1) -> np.ndarray:
     """The landmarks of every face as in `detect`, the largest first: float32 (faces, 68, 2).
 
-    dlib places points on whole pixels: with a `zoom`, faces are shown to it up to so many times as large (but less
-    than 800 pixels wide), which makes its steps finer.
+    dlib rounds points to whole pixels. With a `zoom`, faces are first enlarged up to so many times (to at most 800
+    pixels wide), which makes the rounding finer.
     """
     detector, predictor = _dlib_models()
     image = np.ascontiguousarray(image)
@@ -87,8 +87,8 @@ def detect_all(image: np.ndarray, *, zoom: int = 1) -> np.ndarray:
 def track(frames: np.ndarray, *, every: int = 8) -> np.ndarray:
     """The 68 landmarks of one face through a clip of uint8 (T, H, W, 3): float32 (T, 68, 2), NaN while there is none.
 
-    The face is searched in every `every`th frame, and in each frame until it is found; between searches the last box
-    is held and the points are placed anew in every frame. A search that fails keeps the box once; the face is lost
+    The face is searched for in every `every`th frame, and in each frame until it is found. Between searches the last
+    box is kept, and points are located anew in every frame. A search that fails keeps the box once; the face is lost
     when the next one fails, too. UserError if dlib is not installed.
     """
     detector, predictor = _dlib_models()
@@ -106,7 +106,7 @@ def track(frames: np.ndarray, *, every: int = 8) -> np.ndarray:
 
 
 def embed(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """dlib's face embedding, float32 (128,): nearer than about 0.6 for the same person.
+    """dlib's face embedding, float32 (128,); those of the same person are nearer than about 0.6.
 
     image: uint8 (H, W, 3) RGB; points: its (68, 2) landmarks. UserError if dlib is not installed.
     """
@@ -140,7 +140,7 @@ def detect_many(images: np.ndarray, *, cache: Path | None = None, progress: bool
 
 
 def hash_of(*parts: str | bytes | Path) -> str:
-    """A name for the cache from texts, bytes and the bytes of files, whatever these files are called."""
+    """A cache key from texts, bytes and the contents of files, whatever their names; UserError if one is unreadable."""
     found = hashlib.sha256()
     for part in parts:
         try:
@@ -152,9 +152,9 @@ def hash_of(*parts: str | bytes | Path) -> str:
 
 
 def remembered(cache: Path, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays of `make`, kept in the folder `cache` under a `key` of `hash_of` all that they depend on.
+    """The arrays of `make`, kept in the folder `cache` under `key`: the `hash_of` everything that they depend on.
 
-    A file there that is damaged is made again; none can run code.
+    A damaged file is made again; pickled objects, which could run code, are not read.
     """
     stored = Path(cache) / f"{key}.npz"
     try:

@@ -27,7 +27,8 @@ def load(root: Path, part: str, *, size: int) -> ClipSet:
     """Every face of a part as a clip of one frame: the whole file, padded to a square with black and resized.
 
     images uint8 (N, 1, size, size, 3). subjects: the photo of each face, the independent unit; categories: 0. Made once
-    and then read from the project's cache. UserError if the folder is missing, or a file is missing or damaged.
+    and then read from the project's cache. UserError if the folder is missing, or a file is missing or damaged;
+    ValueError for an unknown part.
     """
     files = _faces(root, part)
     points_of = [file.with_suffix(".pts") for file in files]
@@ -57,7 +58,7 @@ def photo_of(name: str) -> str:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, one line per part; UserError if an image has no landmarks, or a file is damaged."""
+    """A report, one line per part; UserError if an image has no landmarks, or a file is damaged."""
     lines = []
     for part in PARTS:
         files = _faces(root, part)

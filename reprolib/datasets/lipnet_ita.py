@@ -1,8 +1,8 @@
 """LipNet-ITA: Italian mouths with word times, from the public repository OnlineKD-LipNetITA.
 
-`<root>/lipnet_ita/sN/K-XX.mp4` with `K-XX.align` beside it: mouths of 50 × 100 pixels, 100 frames at 25 a second, one
-of 19 sentences each, and lines `start end word` in thousandths of a frame. XX are the initials of the person, who may
-have several recordings sN; no image of this set may be shown.
+`<root>/lipnet_ita/sN/K-XX.mp4`: mouths of 50 × 100 pixels, 100 frames at 25 frames per second, each with one of 19
+sentences. `K-XX.align` beside it: lines `start end word` in thousandths of a frame. XX are the initials of the person,
+who may have several recordings sN. No image of this set may be shown.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Clip:
 
 
 def clips(root: Path) -> list[Clip]:
-    """All clips, by path. A few damaged ones are left out with a warning (`folders.Skipped`).
+    """All clips, sorted by path. A few damaged ones are left out with a warning (`folders.Skipped`).
 
-    Words are in upper case, without what is punctuation at their ends. UserError if the folder is missing or too much
-    is damaged.
+    Words are in upper case, without punctuation at either end. UserError if the folder is missing or too many clips
+    are damaged.
     """
     found, skipped = _read(root)
     skipped.warn()
@@ -68,7 +68,7 @@ def mouths(clip: Clip, size: tuple[int, int]) -> np.ndarray:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, and what is damaged, one line per part; UserError as in `clips`."""
+    """A report on what was found and what is damaged; UserError as in `clips`."""
     found, skipped = _read(root)
     people, words = {clip.person for clip in found}, {word for clip in found for word, _, _ in clip.words}
     return [f"lipnet_ita: {len(found)} clips of {len(people)} people, {len(words)} words", *skipped.lines()]

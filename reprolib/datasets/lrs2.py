@@ -1,7 +1,7 @@
 """LRS2 (Afouras et al. 2018): sentences from BBC programmes.
 
 `<root>/lrs2/{pretrain,main}/ID/CLIP.mp4` and `.txt`, whose first line is `Text:  …`; `pretrain.txt`, `train.txt`,
-`val.txt` and `test.txt` list `ID/CLIP`, the first word of each line. The folder may also bear its official name
+`val.txt` and `test.txt` list the clips: each line begins with `ID/CLIP`. The folder may also have its official name
 `mvlrs_v1`, or be `root` itself.
 """
 
@@ -29,11 +29,11 @@ def load(
     seed: int = 0,
     progress: bool = True,
 ) -> SpeechSet:
-    """The clips of one official part, or `count` drawn with `seed` among those of at most `most_words` words.
+    """The clips of one official part, or `count` sampled with `seed` from those of at most `most_words` words.
 
-    Texts are in upper case; speakers are the programmes' numbers, the finest that the dataset tells. A few clips that
-    are missing, unreadable or without a text are left out with a warning (`folders.Skipped`). UserError if the folder,
-    the list or the part's clips are missing, or too much is damaged.
+    Texts are in upper case; speakers are programme numbers, the finest division that the dataset gives. Frames
+    as in `speech_videos.load`. A few clips that are missing, unreadable or without a text are left out with a warning
+    (`folders.Skipped`). UserError if the folder, the list or the part's clips are missing, or too many are damaged.
     """
     chosen = speech_videos.drawn(at_most(utterances(root, part), most_words), count=count, seed=seed)
     return speech_videos.load(chosen, corpus="lrs2", size=size, progress=progress)
@@ -87,7 +87,7 @@ def utterance(clip: Path, *, speaker: str, name: str) -> Utterance:
 
 
 def read_text(path: Path) -> str:
-    """What the first line `Text:  …` of a clip's .txt says, upper case; UserError if it is missing or empty."""
+    """The text after `Text:` in the first line of a clip's .txt, upper case; UserError if it is missing or empty."""
     first = folders.read_text(path).partition("\n")[0]
     if not first.startswith("Text:"):
         raise UserError(f"{path} should begin with “Text:”, found {first[:20]!r}: copy this file again")
@@ -98,9 +98,9 @@ def read_text(path: Path) -> str:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, one line per part whose list is there; UserError if none is, or as in `load`.
+    """A report, one line per part whose list exists; UserError if none does, or as in `load`.
 
-    Of a part that is listed but not unpacked, a line says so.
+    The line of a part that is listed but not unpacked says so.
     """
     folder = _folder(root)
     parts = [part for part in PARTS if (folder / f"{part}.txt").is_file()]

@@ -29,10 +29,11 @@ def load(
     seed: int = 0,
     progress: bool = True,
 ) -> SpeechSet:
-    """The clips of one official part, or `count` drawn with `seed` among those of at most `most_words` words.
+    """The clips of one official part, or `count` sampled with `seed` from those of at most `most_words` words.
 
-    Texts are in upper case; a talk is a speaker. A few clips that are unreadable or without a text are left out with a
-    warning (`folders.Skipped`). UserError if the folder or part is missing, or too much is damaged.
+    Texts are in upper case; each talk counts as a speaker. Frames as in `speech_videos.load`. A few clips that are
+    unreadable or without a text are left out with a warning (`folders.Skipped`). UserError if the folder or part is
+    missing, or too many clips are damaged.
     """
     chosen = speech_videos.drawn(at_most(utterances(root, part), most_words), count=count, seed=seed)
     return speech_videos.load(chosen, corpus="lrs3", size=size, progress=progress)
@@ -61,7 +62,7 @@ def _read(root: Path, part: str) -> tuple[list[Utterance], Skipped]:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, one line per part that is there; UserError as in `load`."""
+    """A report, one line per part found; UserError as in `load`."""
     folder = _folder(root)
     lines = []
     for part in PARTS:

@@ -1,7 +1,7 @@
 """LRW (Chung and Zisserman, ACCV 2016): 500 words in clips of 29 frames, the word in the middle.
 
 `<root>/lipread_mp4/WORD/{train,val,test}/WORD_00001.mp4` and `.txt`, whose last line is `Duration: 0.53 seconds`.
-Speakers are not told; the official parts stand for a split.
+Speakers are unknown; the official parts serve as the split.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ def load(
     seed: int = 0,
     progress: bool = True,
 ) -> SpeechSet:
-    """The clips of one official part: of the first `words` of the vocabulary, and `per_word` of each drawn with `seed`.
+    """The clips of one official part: of the first `words` words of the vocabulary, `per_word` each (None: all).
 
-    The vocabulary are the words in alphabetical order; `frames` in the middle of each clip are kept. Speakers are not
-    told: every clip counts as another. Few damaged clips are left out with a warning (`folders.Skipped`). UserError
-    if the folder, part or clips are missing or too few, or too many are damaged.
+    The vocabulary is in alphabetical order; the clips of each word are sampled with `seed`. The middle `frames` frames
+    of each clip are kept. Speakers are unknown, so every clip counts as another one. A few damaged clips are left out
+    with a warning (`folders.Skipped`). UserError if the folder, part or clips are missing or too few, or too many are
+    damaged.
     """
     chosen, vocabulary = [], vocabulary_of(root)[:words]
     for number, word in enumerate(vocabulary):
@@ -63,9 +64,9 @@ def word_span(path: Path, *, frames: int = FRAMES) -> tuple[float, float]:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, one line per part; UserError if there is none, or a word has no clip in a part that others have.
+    """A report, one line per part; UserError if there is none, or a word has no clip in a part that others have.
 
-    Of every word and part, one .txt is read; a sample of clips is decoded. Of a part that no word has, a line says so.
+    One .txt of every word and part is read; a sample of clips is decoded. The line of a part that no word has says so.
     """
     words, lines = vocabulary_of(root), []
     there = [part for part in PARTS if any((_folder(root) / word / part).is_dir() for word in words)]

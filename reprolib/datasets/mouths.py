@@ -1,4 +1,4 @@
-"""Mouths with pixel labels from facesynth, and hard cases put over any mouths: the data of yang2023.
+"""Mouths with pixel labels from facesynth, and hard cases applied to any mouths: the data of yang2023.
 
 FLRSeg (Sec. IV-A1) shows 58 speakers in natural scenes, each in about eleven pictures, and nothing in front of
 the lips. The hard cases are those of Figures 10 and 11.
@@ -53,12 +53,12 @@ def synthetic(
     annotator_noise: float = 0.0,
     options: FaceOptions = MOUTHS,
 ) -> FaceSet:
-    """Mouths `first` … `first + count − 1` of the endless series `seed`, eleven in a row of each person.
+    """Mouths `first` … `first + count − 1` of the infinite series with this `seed`, eleven in a row per person.
 
     images uint8 (count, height, width, 3), labels uint8 (count, height, width) into `CLASSES`, persons, tags among
     `HARD_CASES`. An occluder is background; by default there is none. `annotator_noise`: standard deviation of
-    label borders in pixels of a picture 128 high, the same pictures with and without it. Sets whose ranges start at
-    multiples of eleven and do not meet share no person.
+    the label borders' error, in pixels of an image 128 high; the images are the same with and without it. Sets whose
+    ranges start at multiples of eleven and do not overlap share no person.
     """
     drawn = [_mouth(seed, i, size, options, annotator_noise) for i in range(first, first + count)]
     indices = range(first, first + count)
@@ -92,11 +92,11 @@ def _mouth(seed, index, size, options, annotator_noise) -> tuple[np.ndarray, np.
 
 
 def degrade(faces: FaceSet, case: str, severity: int, *, seed: int = 0) -> FaceSet:
-    """The same mouths with one of `HARD_CASES` put over each, at a severity of 0 (untouched) to 4 (Figure 11).
+    """The same mouths with one of `HARD_CASES` applied to each, at a severity of 0 (untouched) to 4 (Figure 11).
 
-    Labels follow a distortion, and are background under an occluder; hair over the lip leaves them as they are.
-    Only `seed`, a picture's name and the case decide where and how, so that severities differ in strength alone
-    (and in which occluder covers as much as they ask for). UserError for an unknown case or severity.
+    Labels follow a distortion and are background under an occluder; hair over the lip does not change them.
+    Random choices depend only on `seed`, the image's name and the case, so that severities differ in strength alone
+    (and in the occluder, chosen to cover the share they require). UserError for an unknown case or severity.
     """
     if case not in HARD_CASES or severity not in SEVERITIES:
         raise UserError(
@@ -205,9 +205,9 @@ _CHANGES = dict(zip(HARD_CASES, (_low_light, _side_light, _blur, _moustache, _no
 
 
 def split_by_speaker(faces: FaceSet, *, test: int, seed: int) -> tuple[FaceSet, FaceSet]:
-    """(train, test) with nobody on both sides: speakers drawn with `seed` until they have `test` pictures or more.
+    """(train, test) without a common speaker: test speakers are sampled with `seed` until they have `test` images.
 
-    The last speaker of the draw always stays in training. UserError if speakers are unknown or fewer than two.
+    At least one speaker stays in training. UserError if speakers are unknown or fewer than two.
     """
     speakers, counts = np.unique(faces.persons or (), return_counts=True)
     if len(speakers) < 2:

@@ -1,4 +1,4 @@
-"""Occluders pasted over photographs of faces: drawn by facesynth, and sunglasses, fitted to the light of the photo."""
+"""Occluders pasted over photographs of faces: those of facesynth, and sunglasses, matched to the photo's light."""
 
 from __future__ import annotations
 

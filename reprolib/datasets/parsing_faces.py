@@ -1,6 +1,6 @@
-"""Faces with labels of their parts, as HELEN has them: the data of yin2020, and what is done to it.
+"""Faces with part labels as in HELEN: the data of yin2020, with erasure of parts and augmentation.
 
-Left and right are the picture's: brow 1 and eye 1 lie on its left. Skin and hair are background for the paper's
+Left and right are as seen in the image: brow 1 and eye 1 are on its left. Skin and hair are background for the paper's
 network (Sec. 3.1), though the header of Tables 2–4 has skin.
 """
 
@@ -61,12 +61,12 @@ def synthetic(
     annotator_noise: float = 0.0,
     options: FaceOptions = PORTRAIT,
 ) -> FaceSet:
-    """Faces `first` … `first + count − 1` of the endless series `seed`, each of another person.
+    """Faces `first` … `first + count − 1` of the infinite series with this `seed`, each of a different person.
 
     images uint8 (count, size, size, 3), labels uint8 (count, size, size) into `CLASSES`.
-    As in HELEN's padded frame, each face is smaller than the frame, lies off its centre, and the photo around it is
-    framed by zeros: a centred rectangle that holds all landmarks. An occluder is background. `annotator_noise`:
-    standard deviation of label borders in pixels of a picture 128 high.
+    As in HELEN's padded frame, each face is smaller than the frame and off its centre. The photo is a centred
+    rectangle that holds all landmarks, framed by zeros. An occluder is background. `annotator_noise`: standard
+    deviation of the label borders' error, in pixels of an image 128 high.
     """
     to_class = np.array([OF_PART.get(part, BACKGROUND) for part in PARTS], np.uint8)
     options = replace(options, annotator_noise=annotator_noise * size / 128)
@@ -101,8 +101,8 @@ def _portrait(seed, index, size, options, to_class):
 def centres(labels: np.ndarray) -> np.ndarray:
     """The centres of the six crops, yin2020 Eq. 21: float32 (N, 6, 2), pixels (x, y), in the order of `CROPS`.
 
-    labels: integer (N, H, W) into `CLASSES`. Centroids, floored; the mouth's is the mean of the centroids of upper lip,
-    inner mouth and lower lip, of those that are there. NaN where a crop has no pixel: a loss has to leave it out.
+    labels: integer (N, H, W) into `CLASSES`. Centroids, floored; the mouth's is the mean of the centroids of those of
+    upper lip, inner mouth and lower lip that are present. NaN where a crop has no pixel: a loss has to leave it out.
     """
     found = np.full((len(labels), len(CROPS), 2), np.nan, np.float32)
     for row, one in zip(found, labels, strict=True):
@@ -123,7 +123,7 @@ def _axes(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def erase_some(faces: FaceSet, number: int, *, seed: int) -> FaceSet:
-    """The same faces, each without `number` (0 to 6) parts that are drawn for it; more parts include those of fewer."""
+    """The same faces, each without `number` random parts; a larger number adds parts. UserError unless 0 to 6."""
     if not 0 <= number <= len(CROPS):
         raise UserError(f"0 to {len(CROPS)} parts can be erased, but {number} are asked for: change the number")
     orders = [_stream(seed, name).permutation(list(CROPS)).tolist() for name in faces.names]
@@ -131,10 +131,10 @@ def erase_some(faces: FaceSet, number: int, *, seed: int) -> FaceSet:
 
 
 def erased(faces: FaceSet, kinds: Sequence[Sequence[str]], *, seed: int) -> FaceSet:
-    """The same faces with parts painted over in the pictures, `kinds` of `CROPS` for each face: yin2020 Figure 5.
+    """The same faces with parts painted over in the images, `kinds` of `CROPS` for each face: yin2020 Figure 5.
 
-    Each part's surroundings are covered by skin colour, or by a piece of the picture without parts, as `seed` and
-    the picture's name draw. Labels stay as they are; tags name the parts that a face lost, such as "no mouth".
+    Each part and a rim around it are covered by skin colour or by a piece of the image without parts, chosen at random
+    from `seed` and the image's name. Labels stay as they are; tags name the parts that a face lost, such as "no mouth".
     """
     images, tags = faces.images.copy(), []
     for i, (name, lost) in enumerate(zip(faces.names, kinds, strict=True)):
@@ -171,7 +171,7 @@ def _cover(image: np.ndarray, labels: np.ndarray, classes: tuple[int, ...], rng)
 
 
 def _plain_patch(image: np.ndarray, labels: np.ndarray, cover: np.ndarray, rng) -> np.ndarray | None:
-    """The picture shifted so that under `cover` lies a place without parts or padding; None if 40 draws find none."""
+    """The image with a region free of parts and padding copied to `cover`; None if 40 draws find none."""
     plain = ((labels == 0) | (labels >= len(CLASSES))) & (image.max(axis=-1) > 0)
     ys, xs = np.nonzero(cover)
     height, width = labels.shape
@@ -186,7 +186,7 @@ def _plain_patch(image: np.ndarray, labels: np.ndarray, cover: np.ndarray, rng) 
 
 
 def augment(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Every picture in five versions, yin2020 Sec. 2.5.1: all as they are, then with 1, 2, 3 and 4 changes.
+    """Every image in five versions, yin2020 Sec. 2.5.1: first all unchanged, then all with 1, 2, 3 and 4 changes.
 
     images: float32 (N, 3, H, W) in [0, 1]; labels: int64 (N, H, W). Returns (5 N, 3, H, W) and (5 N, H, W).
     """
@@ -208,11 +208,12 @@ def vary(
     scale: tuple[float, float] = (0.9, 1.2),
     variance: float = 0.01,
 ) -> tuple[Tensor, Tensor]:
-    """Each picture with some of rotation, shift, scale and noise: as many (0 to 4) as `operations` (N,) says.
+    """Each image changed at random by as many of rotation, shift, scaling and noise as `operations` (N,) says (0 to 4).
 
-    Rotation and scale are around the frame's middle; shift is a part of its width and height. Noise falls on the pixels
-    that are not zero, so that padding stays zero, and the sum is cut to [0, 1]. Outside, pictures and labels are zero.
-    All draws follow from the generator (of the CPU); noise differs between kinds of devices. Shapes as in `augment`.
+    Rotation and scaling are around the frame's middle; shift is a fraction of its width and height. Noise is added only
+    to pixels that are not zero, so that padding stays zero; the sum is clipped to [0, 1]. Beyond the old frame, images
+    and labels are zero. Random numbers come from the CPU `generator`; noise differs between kinds of devices. Shapes
+    as in `augment`.
     """
     count, _, height, width = images.shape
     order = torch.rand(count, 4, generator=generator).argsort(dim=1).to(images.device)

@@ -81,7 +81,7 @@ def read_face(folder: Path, name: str, number: int) -> tuple[np.ndarray, np.ndar
 
 
 def superpixel_source(folder: Path) -> Literal["official", "SLIC"]:
-    """Whose superpixels `load` gives."""
+    """The source of the superpixels that `load` returns."""
     return "official" if (folder / SUPERPIXELS).is_dir() else "SLIC"
 
 
@@ -113,7 +113,7 @@ def unlabelled(root: Path) -> list[Path]:
 
 
 def read_list(folder: Path, split: str) -> list[tuple[str, int]]:
-    """(name, number) of every face in parts_<split>.txt, which has a `Name number` a line; UserError otherwise."""
+    """(name, number) of every face in parts_<split>.txt, which has one `Name number` per line; UserError otherwise."""
     path = folder / f"parts_{split}.txt"
     lines = folders.read_lines(path)
     try:
@@ -128,10 +128,10 @@ def read_list(folder: Path, split: str) -> list[tuple[str, int]]:
 
 
 def check(root: Path) -> list[str]:
-    """What is there, one line per split, and what to do without; UserError if a face is missing or unreadable.
+    """A report, one line per split and optional part; UserError if a face is missing or unreadable.
 
-    Reads the header of every image and label, and every fortieth face in full, superpixel labels included. Without the
-    official superpixels or unlabelled faces the line says what still works.
+    Reads the header of every image and label, and every fortieth face in full, superpixel labels included. Where the
+    official superpixels or unlabelled faces are missing, a line says what works without them.
     """
     folder = dataset(root)
     official = superpixel_source(folder) == "official"
@@ -166,7 +166,7 @@ def check(root: Path) -> list[str]:
 
 
 def add_superpixels(faces: FaceSet, *, n_segments: int = 250) -> FaceSet:
-    """`faces` with about `n_segments` SLIC superpixels an image: int32 (N, H, W), ids from 0."""
+    """`faces` with about `n_segments` SLIC superpixels per image: int32 (N, H, W), ids from 0."""
     return replace(faces, superpixels=np.stack([slic_superpixels(image, n_segments) for image in faces.images]))
 
 
@@ -176,7 +176,7 @@ def slic_superpixels(image: np.ndarray, n_segments: int = 250) -> np.ndarray:
 
 
 def dataset(root: Path) -> Path:
-    """Where the dataset is; UserError if it, its images or its labels are missing."""
+    """The dataset's folder; UserError if it, its images or its labels are missing."""
     folder = folders.dataset_folder(root, FOLDERS, holds="parts_train.txt")
     for part in (IMAGES, LABELS):
         if not (folder / part).is_dir():

@@ -1,4 +1,4 @@
-"""Who is in which set: splits in which nobody is in two parts, and numbers for names."""
+"""Splits in which no person is in two parts, and indices for names."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from reprolib.errors import UserError
 
 
 def split_people(owners: Sequence[str], *, parts: tuple[float, ...], seed: int, called: str) -> list[np.ndarray]:
-    """Indices of the examples in each of as many sets as there are `parts`: nobody's examples are in two.
+    """Indices of the examples in each part; no person's examples are in two parts.
 
-    `owners`: whose each example is. `parts`: shares of the people, drawn with `seed`; every part gets one person at
-    least. `called`: what people are in the UserError for fewer of them than parts.
+    `owners`: the person of each example. `parts`: shares of the people, sampled with `seed`; every part gets at least
+    one person. UserError for fewer people than parts, which uses the word `called` for them.
     """
     people = np.random.default_rng(seed).permutation(sorted(set(owners)))
     if len(people) < len(parts):
@@ -28,5 +28,5 @@ def split_people(owners: Sequence[str], *, parts: tuple[float, ...], seed: int, 
 
 
 def numbered(names: Sequence[str]) -> np.ndarray:
-    """The same number for the same name, int64 (N,)."""
+    """int64 (N,): an index from 0 for each name, the same for the same name."""
     return np.unique(np.asarray(names), return_inverse=True)[1]

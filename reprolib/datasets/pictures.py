@@ -28,12 +28,11 @@ TURNS = {  # by EXIF orientation
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """The image at `path`, turned as its EXIF orientation says: uint8 (H, W, 3) RGB.
+    """The image at `path`, rotated as its EXIF orientation says: uint8 (H, W, 3) RGB.
 
-    Grey images get three equal channels. 16 bits are scaled to 8, and numbers with a decimal point from 0–1.
-    Transparent pixels are seen before white, as most programs show them. Of several frames the first is read.
-    UserError if the file is missing, no image, damaged, larger than `LARGEST` pixels, or of numbers whose white is not
-    known.
+    Grey images get three equal channels. 16-bit integers and floats from 0 to 1 are scaled to 8 bits. Transparent
+    pixels are blended with white, as most programs show them. Of several frames the first is read. UserError if the
+    file is missing, not an image, damaged, larger than `LARGEST` pixels, or of other numbers, whose white is unknown.
     """
     with _opened(path) as image:
         return _as_rgb(image, path, ground=WHITE)
@@ -42,7 +41,7 @@ def read_picture(path: Path) -> np.ndarray:
 def read_labels(path: Path) -> np.ndarray:
     """The class number of every pixel, uint8 (H, W): the indices of a palette, or the grey values, unscaled.
 
-    Three equal channels are read as grey; transparency says nothing. UserError as in `read_picture`, for colours
+    Three equal channels are read as grey; transparency is ignored. UserError as in `read_picture`, for colours
     without a palette, and for numbers that are not 0 to 255.
     """
     with _opened(path) as image:
@@ -63,9 +62,9 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Where a mask is set, bool (H, W): brighter than half, or the number 1 if the only numbers are 0 and 1.
+    """Where a mask is set, bool (H, W): where it is brighter than half, or 1 if it holds only 0 and 1.
 
-    A palette of greys is read by brightness; of a palette of colours every index but 0 is set. Transparent pixels are
+    A palette of greys is read by brightness; in a palette of colours every index but 0 is set. Transparent pixels are
     not set. UserError as in `read_picture`, and for colours without a palette.
     """
     with _opened(path) as image:
@@ -85,7 +84,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """(width, height) from the header alone, turned as EXIF says; UserError as in `read_picture`."""
+    """(width, height) from the header alone, rotated as EXIF says; UserError as in `read_picture`."""
     with _opened(path, header=True) as image:
         width, height = image.size
         # Pillow has turned the size of a TIFF file already
@@ -95,7 +94,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: Path, *, header: bool = False) -> Iterator[Image.Image]:
-    """The image, decoded and turned (or its `header` alone); whatever goes wrong in it is a UserError."""
+    """The image, decoded and rotated (or its `header` alone); UserError for any fault in it."""
     path = Path(path)
     if not path.is_file():  # a pipe would be waited for
         what = "is no file" if path.exists() else "is missing"
@@ -146,7 +145,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _as_rgb(image: Image.Image, path: Path, *, ground: int) -> np.ndarray:
-    """Any decoded image as uint8 (H, W, 3); transparent pixels are seen before a `ground` of that grey."""
+    """Any decoded image as uint8 (H, W, 3); transparent pixels are blended with the grey level `ground`."""
     if image.mode.startswith(("I", "F")):
         grey = _eight_bits(image, path)
         return np.repeat(grey[..., None], 3, axis=2)
@@ -180,7 +179,7 @@ def _eight_bits(image: Image.Image, path: Path) -> np.ndarray:
 
 
 def same_size(image: tuple[int, int], labels: tuple[int, int], path: Path) -> None:
-    """UserError unless a picture and the label map at `path` have one (width, height)."""
+    """UserError unless an image and the label map at `path` have the same (width, height)."""
     if image != labels:
         raise UserError(
             f"{path} should have the size of its picture, {image[0]}×{image[1]}, "
@@ -189,7 +188,7 @@ def same_size(image: tuple[int, int], labels: tuple[int, int], path: Path) -> No
 
 
 def crop_square(array: np.ndarray, square: tuple[int, int, int], *, fill: int | None = None) -> np.ndarray:
-    """The square (x, y, side) of `array` (H, W, …); beyond the edge `fill`, or the edge's pixels if it is None."""
+    """The square (x, y, side) of `array` (H, W, …); beyond its edge `fill`, or the edge's pixels if `fill` is None."""
     x, y, side = square
     height, width = array.shape[:2]
     pad = max(0, -x, -y, x + side - width, y + side - height)
@@ -211,7 +210,7 @@ def resize_picture(image: np.ndarray, size: int | tuple[int, int]) -> np.ndarray
 def resize_labels(labels: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     """uint8 (H, W) -> (size, size), or (height, width).
 
-    The label that covers most of a new pixel when shrinking; the label at the new pixel's centre when growing.
+    A new pixel gets the label that covers most of it when shrinking, and the label at its centre when growing.
     """
     height, width = (size, size) if isinstance(size, int) else size
     lower, narrower = min(height, labels.shape[0]), min(width, labels.shape[1])
@@ -226,7 +225,7 @@ def resize_labels(labels: np.ndarray, size: int | tuple[int, int]) -> np.ndarray
 
 
 def nearest(large: int, small: int) -> np.ndarray:
-    """Which of `small` pixels holds the centre of each of `large` along the same line: int64 (large,)."""
+    """Index of the one of `small` pixels that holds the centre of each of `large` on the same line: int64 (large,)."""
     return (2 * np.arange(large) + 1) * small // (2 * large)
 
 

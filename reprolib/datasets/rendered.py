@@ -24,9 +24,9 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def folder_of(kind: str, arguments: tuple) -> Path:
-    """Where arrays of this `kind` are kept: other `arguments`, another folder.
+    """The folder in which arrays of this `kind` and these `arguments` are kept.
 
-    `arguments`: all that the arrays depend on, with a `repr` of its own for each value.
+    `arguments`: everything that the arrays depend on; different values need different `repr`s.
     """
     settings = repr((kind, RENDERING, *arguments))
     return CACHE / kind / hashlib.sha256(settings.encode()).hexdigest()[:16]
@@ -38,10 +38,10 @@ def rendered(kind: str, arguments: tuple, draw: Callable[[], Arrays]) -> dict[st
 
 
 def kept_once(folder: Path, make: Callable[[], Arrays]) -> dict[str, np.ndarray]:
-    """The arrays of `folder`, which `make` gives if it is not there yet; one process makes, others wait.
+    """The arrays in `folder`, made by `make` if it does not exist yet, in one process while others wait.
 
-    The arrays are mapped into memory; what a caller writes into them stays in its own process. UserError where the
-    disk is full.
+    The arrays are mapped into memory; what a caller writes into them stays in its own process. UserError if the folder
+    cannot be written, as on a full disk.
     """
 
     def write(partial: Path) -> None:

@@ -18,10 +18,10 @@ BACKGROUND, FACE, OCCLUSION = 0, 1, 2
 
 # Eye corners, nose, mouth corners, chin: points that move little with expression.
 RIGID = np.array([36, 39, 42, 45, *range(27, 36), 48, 54, 8])
-# Hairline above the temples, in half face widths: a middling one; hair that hangs lower is occlusion.
+# Height of the hairline above the temples, in half face widths: an average one; hair that hangs lower is occlusion.
 FOREHEAD_HEIGHT = 1.08
-# Focal length in longer sides of the picture. The authors take 1 for whole photographs; in a crop that the face
-# fills that would put the camera a hand's breadth from the nose and draw the cheeks 15 % too narrow (FASSEG,
+# Focal length as a multiple of the image's longer side. The authors take 1 for whole photographs. In a crop that
+# the face fills, 1 would put the camera a hand's breadth from the nose and make the cheeks 15 % too narrow (FASSEG,
 # frontal). 4 is the same camera if the face takes a quarter of the photograph; the cheeks come within 2 %.
 FOCAL_LENGTH = 4.0
 # The paper gives its kernels without the size of its pictures; see `refine`.
@@ -48,9 +48,9 @@ def estimate_pose(landmarks: np.ndarray, size: tuple[int, int]) -> tuple[np.ndar
     """Pose (R, t, K) of the generic face behind 68 landmarks: float64 (3, 3), (3,), (3, 3).
 
     landmarks: float (68, 2), pixels (x, y). size: (height, width) of the picture. Camera axes are OpenCV's (z away
-    from the camera); the focal length is `FOCAL_LENGTH` longer sides. EPnP, then iterative refinement, on the points
-    that move little with expression; it takes the place of FacePoseNet. UserError for landmarks that are not finite
-    (no face was found: leave that picture out) or that no face in front of the camera explains.
+    from the camera); the focal length is `FOCAL_LENGTH` times the longer side. EPnP, then iterative refinement, on
+    the points that move little with expression; this replaces FacePoseNet. UserError for landmarks that are not finite
+    (no face was found: leave that image out) or that fit no face in front of the camera.
     Source: Masi et al. 2020, Sec. 3.1, K[R | t].
     """
     if landmarks.shape != (68, 2) or not np.isfinite(landmarks).all():
@@ -127,8 +127,8 @@ def pseudo_labels(
     face: bool (H, W), full face f. unoccluded: bool (H, W), the teacher's mask f_occ, or an annotated one
     together with morphology=False as for COFW (Sec. 4.1). The refined occlusion overrules the teacher's face
     and is cut at the border of f, since Eq. 1 defines it inside (the paper does not say whether it is cut
-    again after the dilation). What the erosion removed is background, as all that is neither the teacher's
-    face nor occlusion.
+    again after the dilation). Pixels that the erosion removed are background, like all that are neither
+    the teacher's face nor occlusion.
     """
     rho = residual(face, unoccluded)
     if morphology:

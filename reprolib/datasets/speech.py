@@ -1,4 +1,4 @@
-"""The one shape in which every lipreading dataset hands its clips to a study, and how faces are aligned for it."""
+"""The common format in which the lipreading datasets return their clips, and the alignment of their faces."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from reprolib.errors import UserError
 NOSE_TIP = 30
 MOUTH = slice(48, 68)
 EYES = slice(36, 42), slice(42, 48)
-SIDE = 1.9  # of an aligned picture, in face sizes: the jaw from cheek to cheek, with an open chin
-NOSE_AT = np.array([0.5, 0.17])  # of an aligned picture: below it are mouth and chin
+SIDE = 1.9  # of an aligned image, in face sizes: the jaw from cheek to cheek, with an open chin
+NOSE_AT = np.array([0.5, 0.17])  # (x, y) in sides of an aligned image: below it are mouth and chin
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class SpeechSet:
 
 
 def split_by_speaker(clips: SpeechSet, *, parts: tuple[float, ...], seed: int) -> list[SpeechSet]:
-    """The clips in as many sets as there are `parts` (shares of the speakers, drawn with `seed`): nobody is in two.
+    """One set of clips per entry of `parts` (shares of the speakers, sampled with `seed`); no speaker is in two.
 
-    Every part gets one speaker at least. UserError for fewer speakers than parts.
+    Every set gets at least one speaker. UserError for fewer speakers than parts.
     """
     sets = split_people(clips.speakers, parts=parts, seed=seed, called="speakers")
     return [clips.subset(indices) for indices in sets]
@@ -65,9 +65,9 @@ def split_by_speaker(clips: SpeechSet, *, parts: tuple[float, ...], seed: int) -
 def alignment(landmarks: np.ndarray, size: int) -> np.ndarray:
     """The similarity float64 (2, 3) that aligns a whole clip with landmarks (T, 68, 2) onto `size` × `size` pixels.
 
-    On average over the clip the eyes are level, the tip of the nose is at `NOSE_AT`, and the face size, √(a² + b²) of
-    the distance a between the eyes and b from their middle to the base of the nose, is 1 / `SIDE` of the picture. The
-    head moves within the clip as it did.
+    On average over the clip the eyes are level, the tip of the nose is at `NOSE_AT`, and the face size is 1 / `SIDE` of
+    the image. Face size is √(a² + b²) for the distance a between the eyes and b from their middle to the base of the
+    nose. Head motion within the clip is kept.
     """
     mean = np.asarray(landmarks, np.float64).mean(axis=0)
     left, right = (mean[eye].mean(axis=0) for eye in EYES)
@@ -87,8 +87,8 @@ def move(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 def align(frames: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """A clip uint8 (T, H, W) or (T, H, W, 3) RGB with landmarks (T, 68, 2): grey, aligned by `alignment`.
 
-    (uint8 (T, size, size), float32 (T, 68, 2)); beyond a frame's edge its last pixels are repeated. Frames whose
-    landmarks are NaN get theirs by linear interpolation in time. UserError if no frame has landmarks.
+    Returns (uint8 (T, size, size), float32 (T, 68, 2)). Beyond a frame's edge its last pixels are repeated. Landmarks
+    that are NaN are interpolated linearly in time. UserError if no frame has landmarks.
     """
     landmarks = fill_gaps(landmarks)
     matrix = alignment(landmarks, size)
@@ -99,7 +99,7 @@ def moved_frame(frame: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """A frame uint8 (H, W) or (H, W, 3) RGB under a (2, 3) similarity: grey uint8 (size, size)."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else frame
     zoom = float(np.sqrt(matrix[0, 0] ** 2 + matrix[1, 0] ** 2))
-    if zoom < 0.7:  # averaged first, or single pixels would be picked
+    if zoom < 0.7:  # blurred first, against aliasing
         grey = cv2.GaussianBlur(grey, (0, 0), 0.4 / zoom)
     return cv2.warpAffine(grey, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
@@ -135,14 +135,15 @@ def mouth_crops(frames: np.ndarray, landmarks: np.ndarray, side: int) -> np.ndar
 
 
 def jitter(landmarks: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Landmarks (…, 2) that err by `sigma` pixels (standard deviation) in x and y, each point by itself; float32."""
+    """Landmarks (…, 2) with independent Gaussian errors of `sigma` pixels (standard deviation) in x and y; float32."""
     return (landmarks + rng.normal(0, sigma, landmarks.shape)).astype(np.float32)
 
 
 def drift(landmarks: np.ndarray, sigma: float, rng: np.random.Generator, *, persistence: float) -> np.ndarray:
-    """Landmarks (T, …, 2) whose error of `sigma` pixels lasts: its correlation from frame to frame is `persistence`.
+    """Landmarks (T, …, 2) with Gaussian errors of `sigma` pixels that persist in time; float32.
 
-    A white error would average out over a clip, which a detector's does not. float32.
+    `persistence`: correlation of the error from frame to frame. White noise would average out over a clip; a
+    detector's error does not.
     """
     fresh = rng.normal(0, sigma, landmarks.shape)
     error = np.empty_like(fresh)
@@ -163,7 +164,7 @@ def gathered(
 ) -> SpeechSet:
     """Aligned clips of any lengths ((T, S, S) frames, (T, 68, 2) landmarks) as one set, padded with zeros.
 
-    With a `vocabulary` the texts are words of it. UserError for no clip at all, an empty text or an unknown word.
+    With a `vocabulary`, texts are words of it. UserError if there is no clip, a text is empty or a word is unknown.
     """
     if not clips:
         raise UserError("a set of clips should have at least one, but none is left: ask for other clips")

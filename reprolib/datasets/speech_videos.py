@@ -22,7 +22,7 @@ FPS = 25.0  # of LRW, LRS2, LRS3 and GRID
 
 @dataclass(frozen=True)
 class Utterance:
-    """A video file and what is said in it; speaker None where the dataset does not tell."""
+    """A video file and its transcript; speaker None where the dataset names none."""
 
     video: Path
     text: str
@@ -31,7 +31,7 @@ class Utterance:
 
 
 def drawn(utterances: Sequence[Utterance], *, count: int | None, seed: int) -> list[Utterance]:
-    """`count` of the utterances, drawn with `seed`, in their order; None: all. UserError if there are fewer."""
+    """`count` of the utterances, sampled with `seed`, in their order; None: all. UserError if there are fewer."""
     if count is None:
         return list(utterances)
     if not 1 <= count <= len(utterances):
@@ -52,11 +52,11 @@ def load(
 ) -> SpeechSet:
     """The clips of `utterances` as a set with frames of `size` × `size` pixels, aligned by dlib's landmarks.
 
-    `frames`: only so many in the middle of each clip. Clips without a face are left out with a warning, and a few
-    damaged ones (unreadable, shorter than `frames`, an empty text) as `folders.Skipped` says. Landmarks are kept in the
-    project's cache, clip by clip, under a hash of the clip's bytes; frames never are. Speakers whom the dataset does
-    not tell are clusters of face embeddings. UserError if dlib is missing, too many clips are damaged, or none shows a
-    face.
+    `frames`: how many are kept from the middle of each clip (None: all). Clips without a face are left out with a
+    warning, and a few damaged ones (unreadable, shorter than `frames`, an empty text) as `folders.Skipped` says.
+    Landmarks are kept in the project's cache, clip by clip, under a hash of the clip's bytes; frames never are. Where
+    the dataset names no speakers, they are clusters of face embeddings. UserError if dlib is missing, too many clips
+    are damaged, or none shows a face.
     """
     clips, kept, embeddings, without = [], [], [], []
     skipped = Skipped(f"clips of {corpus}", len(utterances))
@@ -136,7 +136,7 @@ def tracked(one: Utterance, shown: np.ndarray, corpus: str) -> tuple[np.ndarray,
 
 
 def sample(utterances: Sequence[Utterance], *, count: int = 8) -> str:
-    """A few clips spread over all of them, decoded: "8 decoded, 25–75 frames".
+    """Decode a few clips spread over all of them, and describe them: "8 decoded, 25–75 frames".
 
     A few that cannot be decoded are named; UserError if they are too many.
     """

@@ -18,11 +18,11 @@ def load(
     seed: int, count: int, *, size: int, frames: int, category: int | None = None, first: int = 0, fps: float = 25,
     options: FaceOptions = FACES, progress: bool = True,
 ) -> ClipSet:  # fmt: skip
-    """Clips `first` … `first + count − 1` of the endless series `seed`, three of each person, one of each category.
+    """Clips `first` … `first + count − 1` of the infinite series with this `seed`: each person once per category.
 
-    With a `category` all are of this one, and a person's clips differ in motion, words and light. images uint8 (count,
+    With a `category`, all clips have it; a person's clips differ in motion, words and light. images uint8 (count,
     frames, size, size, 3). Labels come from the exact landmarks, as people would annotate them: complete also where
-    something covers the face. Sets whose ranges start at multiples of three share nobody.
+    something covers the face. Sets whose ranges start at multiples of three and do not overlap share no person.
     Finished sets are kept in the project's cache.
     """
     indices = range(first, first + count)

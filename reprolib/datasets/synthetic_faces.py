@@ -1,7 +1,7 @@
 """The tasks of masi2020 on facesynth: occluded faces as in COFW, hair and face as in LFW Part Labels.
 
-Picture i of a set is face `first + i` of the endless series `seed`: sets of one seed whose ranges of
-indices do not meet share no picture and no person.
+Image i of a set is face `first + i` of the infinite series with this `seed`: sets of one seed whose ranges
+of indices do not overlap share no image and no person.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PORTRAIT = FaceOptions(occluder=0.1, crop_margin=0.6)  # Part Labels' pictures s
 
 
 def occluded(seed: int, count: int, *, size: int = 128, first: int = 0, options: FaceOptions = OCCLUDED) -> FaceSet:
-    """The COFW task: 0 background, hair and neck, 1 face, 2 occluder, over whatever it lies.
+    """The COFW task: 0 background, hair and neck, 1 face, 2 occluder, whatever it covers.
 
     images uint8 (count, size, size, 3), labels uint8 (count, size, size), landmarks, boxes.
     """
@@ -44,14 +44,14 @@ def part_labels(
 ) -> FaceSet:
     """The Part Labels task: 0 background, clothes and occluders, 1 face and neck, 2 hair; SLIC superpixels.
 
-    As `occluded`, and superpixels int32 (count, size, size), about `n_segments` an image.
+    Arrays as in `occluded`, and superpixels int32 (count, size, size), about `n_segments` per image.
     """
     classes, others = ("background", "face", "hair"), {"background": 0, "occluder": 0, "hair": 2}
     return add_superpixels(_faces(seed, count, size, first, options, classes, others), n_segments=n_segments)
 
 
 def without_specks(labels: np.ndarray, smallest: int) -> np.ndarray:
-    """Labels uint8 (H, W) in which components of fewer than `smallest` pixels are given to what is next to them.
+    """Labels uint8 (H, W) in which components of fewer than `smallest` pixels take the label of the nearest other one.
 
     A renderer lets single pixels of skin shine through hair; people who draw outlines do not, and the count
     of components is itself a metric (sparsity, masi2020 Sec. 4). 8-connected, as there.

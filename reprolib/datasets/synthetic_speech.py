@@ -1,9 +1,9 @@
 """Words and sentences spoken by faces from facesynth: lower faces, with landmarks.
 
-Two words whose phonemes have the same visemes (homophenes: pat, bat, mat) are equal on these lips, as they are nearly
-so on real ones: no lipreader can tell them apart, and a closed set that holds them has an accuracy below 100 % that
-none can pass. Rates, co-articulation and faces vary; every speaker says several clips. As in LRW, a word is cut out of
-speech: what is said before and after it is seen, too. Landmarks err a little, as a tracker's do.
+Words whose phonemes have the same visemes (homophenes: pat, bat, mat) look the same on these lips, and nearly the same
+on real ones. No lipreader can tell them apart, so accuracy on a closed set that holds them has an upper bound below
+100 %. Speaking rate, co-articulation and faces vary; every speaker has several clips. As in LRW, a word is cut out of
+continuous speech, so parts of the words around it are seen, too. Landmarks have a small error, as a tracker's do.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from reprolib.datasets.rendered import rendered
 from reprolib.datasets.speech import SpeechSet, alignment, drift, gathered, jitter
 from reprolib.errors import UserError
 
-SHIFT = 0.04  # seconds that a word is off the middle of its clip, at most: a frame
-TRACKER = 0.004  # of a landmark's error as a share of the picture: 0.25 pixels of 64
+SHIFT = 0.04  # seconds, the largest offset of a word from the middle of its clip: a frame
+TRACKER = 0.004  # standard deviation of a landmark's error as a share of the image's side: 0.25 pixels of 64
 _KNOWN = tuple(sorted(LEXICON))
 SPEAKERS = FaceOptions(
     yaw=(-30.0, 30.0), pitch=(-12.0, 12.0), roll=(-15.0, 15.0), beard=0.15, makeup=0.3, low_light=0.03,
     side_light=0.15, blur=0.1, noise=0.2, jpeg=0.3, low_resolution=0.05, camera_strength=0.6,
 )  # fmt: skip
 
-# 20 words without homophenes, and pairs that differ in nothing but the tongue and teeth that are seen between the lips.
+# 20 words without homophenes, and pairs that differ only in the tongue and teeth seen between the lips.
 DISTINCT = (
     "water", "five", "today", "room", "people", "four", "young", "again", "blue", "house",
     "rain", "change", "world", "three", "good", "open", "never", "join", "weather", "small",
 )  # fmt: skip
 MINIMAL_PAIRS = (("bat", "bath"), ("boat", "both"), ("ten", "than"), ("day", "lay"), ("nine", "light"))
 
-# As the GRID corpus has them, without its letters, which the lexicon has not.
+# The slots of the GRID corpus, without its letters, which are not in the lexicon.
 COMMANDS = ("bin", "lay", "place", "set")
 COLOURS = ("blue", "green", "red", "white")
 PREPOSITIONS = ("at", "by", "in", "with")
@@ -48,9 +48,9 @@ GRAMMAR = (COMMANDS, COLOURS, PREPOSITIONS, DIGITS, ADVERBS)
 
 
 def viseme_class_of(vocabulary: Sequence[str]) -> np.ndarray:
-    """int64 (words,): a number for each word, the same for words that look the same on the lips, in order of rise.
+    """int64 (words,): an index for each word, the same for words that look the same, in order of appearance.
 
-    UserError for a word that facesynth's lexicon has not.
+    UserError for a word that is not in facesynth's lexicon.
     """
     numbers: dict[tuple[str, ...], int] = {}
     return np.array([numbers.setdefault(viseme_classes(word.lower()), len(numbers)) for word in vocabulary], np.int64)
@@ -70,13 +70,13 @@ def words(
     persistence: float = 0.0,
     progress: bool = True,
 ) -> SpeechSet:
-    """Clips `first` … `first + count − 1` of the endless series `seed`: one word of `vocabulary` each, in its middle.
+    """Clips `first` … `first + count − 1` of the infinite series with this `seed`, a word in the middle of each.
 
-    Clips go round the speakers, and every speaker goes through the vocabulary, so that words are as frequent as each
-    other and nobody says one twice before having said all. All clips have `frames` frames; a word that would not fit
-    is spoken faster. Before and after it another word of the lexicon begins or ends. `tracker`: standard deviation of
-    the landmarks' error as a share of `size`; 0: exact; `persistence`: its correlation from frame to frame. Finished
-    sets are kept in the project's cache.
+    Speakers take turns from clip to clip, and each goes through the vocabulary: words are equally frequent, and nobody
+    repeats one before having said all. All clips have `frames` frames; a word that would not fit is spoken faster.
+    Another word of the lexicon is spoken before and after it. `tracker`: standard deviation of the landmarks' error as
+    a share of `size` (0: exact). `persistence`: correlation of that error from frame to frame. Finished sets are kept
+    in the project's cache. UserError for an empty vocabulary or a word that is not in facesynth's lexicon.
     """
     vocabulary = tuple(word.upper() for word in vocabulary)
     _sensible(count, speakers)
@@ -103,9 +103,9 @@ def sentences(
     tracker: float = TRACKER,
     progress: bool = True,
 ) -> SpeechSet:
-    """Clips `first` … `first + count − 1` of the endless series `seed`: one word of each slot of `grammar` in turn.
+    """Clips `first` … `first + count − 1` of the infinite series with this `seed`: one word of each slot of `grammar`.
 
-    Clips go round the speakers; they last as long as the sentence takes and 0.28 s more. `tracker` as in `words`.
+    Speakers take turns from clip to clip. Clips last 0.28 s longer than their sentence takes. `tracker` as in `words`.
     Finished sets are kept in the project's cache.
     """
     _sensible(count, speakers)
@@ -136,7 +136,7 @@ def _pace(seed: int, speaker: int, index: int) -> float:
 
 
 def _cut_out(seed: int, index: int, speaker: int) -> Delivery:
-    """A word in the midst of speech."""
+    """The delivery of a word cut out of continuous speech."""
     rng = np.random.default_rng((seed, index, 34))
     before, after = (_KNOWN[k] for k in rng.integers(len(_KNOWN), size=2))
     return Delivery(

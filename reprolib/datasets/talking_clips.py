@@ -1,8 +1,8 @@
-"""Clips of real speakers with dlib's landmarks as annotation, and the harder pictures that a network gets to see.
+"""Clips of real speakers with dlib's landmarks as annotation, and degraded frames as the network's input.
 
-Nobody has annotated the talking faces or GRID: landmarks are tracked on the clean frames, and what is measured is
-agreement with dlib there. The network and the tracker of Table 2 see degraded frames, so that the annotation is better
-than what either can see. Source of the task: Wang et al. 2018, Sec. 4.1.
+The talking faces and GRID have no annotation. Landmarks are tracked on the clean frames, and scores measure agreement
+with dlib there. The network and the tracker of Table 2 see degraded frames, so that the annotation comes from better
+frames than either sees. Source of the task: Wang et al. 2018, Sec. 4.1.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from reprolib.datasets.talking_mouths import speakers
 from reprolib.errors import UserError
 from reprolib.paths import CACHE
 
-FACE = 0.7  # longer side of the landmarks' box as a part of the picture's: skin on about a third of it
+FACE = 0.7  # longer side of the landmarks' box as a share of the image's: skin on about a third of it
 SHORTEST = 29  # frames of the shortest clips
 GRID_START = 30  # of 75 frames
-SHIFT, ZOOM = 0.04, 0.06  # standard deviations of a crop's place, in sides, and of the logarithm of its side
-KINDS = ("occluder", "blur", "low resolution", "noise")  # from the scene to the sensor: so they come about
+SHIFT, ZOOM = 0.04, 0.06  # standard deviations of a crop's position, in sides, and of the logarithm of its side
+KINDS = ("occluder", "blur", "low resolution", "noise")  # in the order in which they arise, from scene to sensor
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Where clips come from: their files, the frame at which they begin, and who speaks (None: by face embeddings)."""
+    """A source of clips: its files, the frame at which clips begin, and the speaker (None: from face embeddings)."""
 
     name: str
     clips: Mapping[str, Path]
@@ -49,7 +49,7 @@ def talking_faces(root: Path) -> Corpus:
 
 
 def grid(root: Path) -> Corpus:
-    """The clips of `<root>/grid_s1` or `grid` of the first speaker, from the middle of the sentence.
+    """The clips of the first speaker in `<root>/grid_s1` or `grid`, from the middle of the sentence.
 
     Eleven clips of this speaker open with grey frames, and all with silence.
     """
@@ -60,14 +60,14 @@ def grid(root: Path) -> Corpus:
 
 
 def load(corpus: Corpus, *, count: int, size: int, frames: int, seed: int = 0, progress: bool = True) -> ClipSet:
-    """`frames` frames of `count` clips of a corpus, drawn with `seed`.
+    """`frames` frames of each of `count` clips of a corpus, sampled with `seed`, from frame `corpus.start` on.
 
-    images uint8 (count, frames, size, size, 3), clean; the crop stays where it is through a clip. It is the square
-    around the landmarks, a little off as a detector's would be. A face that a search misses is followed in its last box
-    for 8 frames (`landmarks.track`); a clip that has frames without landmarks even so is passed over, and a few damaged
-    ones with a warning (`folders.Skipped`). subjects: the corpus's speaker, else clusters of face embeddings. Landmarks
+    images uint8 (count, frames, size, size, 3), clean. The crop is fixed through a clip: the square around the
+    landmarks, slightly off as a detector's would be. If a search misses the face, its last box is used for 8 frames
+    (`landmarks.track`). A clip that still has frames without landmarks is passed over; a few damaged ones are left out
+    with a warning (`folders.Skipped`). subjects: the corpus's speaker, else clusters of face embeddings. Landmarks
     and embeddings are kept in the project's cache under a hash of the clip's bytes, images never. UserError if dlib is
-    missing, more frames are wanted than all clips have, too many clips are damaged, or too few show a face.
+    missing, `frames` is above `SHORTEST`, too many clips are damaged, or too few show a face.
     """
     if not 1 <= frames <= SHORTEST:
         raise UserError(f"clips of talking faces have {SHORTEST} frames or more, {frames} are asked for: ask for fewer")
@@ -97,7 +97,7 @@ def load(corpus: Corpus, *, count: int, size: int, frames: int, seed: int = 0, p
 
 
 def degrade(clips: ClipSet, *, seed: int, kinds: tuple[str, ...] = KINDS) -> ClipSet:
-    """The same clips as a poor camera sees them: a third untouched, a third with one fault, a third with two, stronger.
+    """The same clips as from a poor camera: a third untouched, a third with one fault, a third with two stronger ones.
 
     Faults are drawn from `kinds`. They last through the clip; an occluder drifts over the face. categories: 1
     untouched, 2 mild, 3 strong. Labels and landmarks stay those of the clean frames.
@@ -157,7 +157,7 @@ def around(track: np.ndarray) -> tuple[int, int, int]:
 
 
 def _as_detected(square: tuple[int, int, int], rng: np.random.Generator) -> tuple[int, int, int]:
-    """A square (x, y, side), moved and scaled by a few per cent, so that places in it tell less."""
+    """A square (x, y, side), moved and scaled by a few per cent, so that positions in it tell less."""
     x, y, side = square
     dx, dy = rng.normal(0, SHIFT, 2) * side
     larger = max(1, round(side * float(np.exp(rng.normal(0, ZOOM)))))

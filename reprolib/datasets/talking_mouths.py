@@ -14,8 +14,8 @@ SAME_SPEAKER = 0.6  # dlib's own threshold for its embeddings
 def crop_box(points: np.ndarray) -> np.ndarray:
     """The box of a mouth's crop, 2 : 1 around the lips of (68, 2) landmarks: x, y, width, height, float64 (4,).
 
-    x and y are its left and upper edge, where 0 is the edge of the picture, half a pixel before the middle of its
-    first. The lips fill 0.6 of it across or upright, whichever is tighter.
+    x and y are its left and upper edge; 0 is the edge of the image, half a pixel before the centre of its first pixel.
+    The lips fill 0.6 of its width or height, whichever is tighter.
     """
     low, high = points[48:].min(axis=0), points[48:].max(axis=0)
     width = max(high[0] - low[0], 2 * (high[1] - low[1]), 1.0) / FILL
@@ -25,13 +25,13 @@ def crop_box(points: np.ndarray) -> np.ndarray:
 def mouth_crop(
     image: np.ndarray, points: np.ndarray, *, size: tuple[int, int] = FULL_SIZE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`crop_box` of a uint8 (H, W, 3) picture at `size` (height, width), and the landmarks in its pixels.
+    """`crop_box` of a uint8 (H, W, 3) image at `size` (height, width), and the landmarks (68, 2) in its pixels.
 
-    Beyond the picture's edge its last pixels are repeated.
+    Beyond the image's edge its last pixels are repeated.
     """
     x, y, width, _ = crop_box(points)
     scale = size[1] / width
-    if scale < 0.5:  # of a large face: averaged first, or single pixels would be picked
+    if scale < 0.5:  # of a large face: shrunk by averaging first, against aliasing
         shrunk = cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA)
         return mouth_crop(shrunk, (points + 0.5) * 2 * scale - 0.5, size=size)
     shift = scale * (0.5 - np.array([x, y])) - 0.5  # pixel centres, as in cv2.resize
@@ -42,7 +42,7 @@ def mouth_crop(
 
 
 def speakers(embeddings: np.ndarray) -> np.ndarray:
-    """A number for each of (N, 128) face embeddings, the same for the same speaker, from 0 in order of appearance.
+    """A speaker index, int (N,), for each of (N, 128) face embeddings, from 0 in order of appearance.
 
     Average linkage, cut at dlib's threshold.
     """

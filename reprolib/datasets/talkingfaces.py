@@ -1,4 +1,4 @@
-"""Short clips of news presenters, `talkingfaces/video/ID.mp4`: which there are, and whether they can be read."""
+"""Short clips of news presenters, `talkingfaces/video/ID.mp4`: listing and checking them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reprolib.errors import UserError
 
 
 def check(root: Path) -> list[str]:
-    """What is there, and what is damaged, one line per part; UserError if too much is. A sample of clips is decoded."""
+    """A report on what was found and what is damaged; UserError if too much is. A sample of clips is decoded."""
     clips = clips_of(root)
     empty = Skipped("clips of talkingfaces", len(clips))
     for clip in clips.values():
@@ -34,7 +34,7 @@ def clips_of(root: Path) -> dict[str, Path]:
 
 
 def folder_of(root: Path) -> Path:
-    """The folder of video/ and text/; UserError if there is none with a clip."""
+    """The folder that holds video/; UserError if there is none with a clip."""
     return folders.dataset_folder(
         root,
         ("talkingfaces",),

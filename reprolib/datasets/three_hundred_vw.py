@@ -1,6 +1,6 @@
 """300VW (Shen et al. 2015): videos with 68 landmarks in every frame, in the official layout.
 
-`<root>/300vw/ID/vid.avi` and `ID/annot/000001.pts` … (six digits from 1, one file a frame); the folder may also bear
+`<root>/300vw/ID/vid.avi` and `ID/annot/000001.pts` … (six digits from 1, one file per frame); the folder may also have
 its official name `300VW_Dataset_2015_12_14`, or be `root` itself. The official lists of frames with doubtful
 annotation (`extra.zip`) are not read, as wang2018 does not say that its authors left such frames out.
 """
@@ -40,11 +40,11 @@ def load(
     root: Path, *, size: int, frames: int, seconds: float = 1.0, every: int = 10, count: int | None = None,
     progress: bool = True,
 ) -> ClipSet:  # fmt: skip
-    """The first `frames` frames of every `every`th clip of so many `seconds`, of every video (the paper draws 10 %).
+    """Each video cut into clips of `seconds`: the first `frames` frames of every `every`th (the paper takes 10 %).
 
     images uint8 (N, frames, size, size, 3). With a `count`, at most so many clips, evenly spaced over all of them.
-    Every video is another subject. The crop stays where it is through a clip. A few damaged videos and clips are left
-    out with a warning (`folders.Skipped`). UserError if the folder is missing or too much is damaged.
+    Every video is a different subject. The crop is fixed through a clip. A few damaged videos and clips are left out
+    with a warning (`folders.Skipped`). UserError if the folder is missing or too many are damaged.
     """
     damaged, chosen = Skipped("videos of 300vw", len(_videos(root))), []
     for video in _videos(root):
@@ -97,10 +97,10 @@ def _clip(video: Path, start: int, shown: np.ndarray | None, frames: int, size: 
 
 
 def check(root: Path) -> list[str]:
-    """What is there, and what is damaged, one line per part; UserError if too much is.
+    """A report on what was found and what is damaged; UserError if too much is.
 
-    A video is damaged if it is missing or undecodable, or its annotation is missing or not as long. Of the annotation,
-    one file of each video is read.
+    A video is damaged if it is missing or undecodable, or its annotation is missing or has another length. One
+    annotation file of each video is read.
     """
     found, frames, damaged = [], 0, Skipped("videos of 300vw", len(_videos(root)))
     for video in _videos(root):

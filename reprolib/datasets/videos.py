@@ -11,7 +11,7 @@ import numpy as np
 from reprolib.errors import UserError
 
 SUFFIXES = (".mp4", ".mpg", ".mpeg", ".avi", ".mov", ".mkv", ".webm")
-# What files of the usual containers begin with, and where. A playlist is none of them: it would lead to other files.
+# The first bytes of the usual container formats, by offset. A playlist is not one: it would lead to other files.
 CONTAINERS = {
     0: (b"RIFF", b"\0\0\1\xba", b"\0\0\1\xb3", b"\x1aE\xdf\xa3", b"G", b"OggS", b"FLV", b"0&\xb2u"),
     4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"),
@@ -37,7 +37,7 @@ def frames(video: Path) -> Iterator[np.ndarray]:
 
 
 def read(video: Path, *, first: int | None = None) -> np.ndarray:
-    """All frames of a video, or the `first` so many: uint8 (T, H, W, 3) RGB.
+    """All frames of a video, or the first `first` of them: uint8 (T, H, W, 3) RGB.
 
     UserError as in `frames`, if there are fewer, or if they take more than `LARGEST` bytes.
     """
@@ -70,9 +70,9 @@ def read_frame(video: Path, index: int) -> np.ndarray:
 
 
 def windows(video: Path, starts: Iterable[int], length: int) -> Iterator[np.ndarray]:
-    """`length` frames from each of `starts`, which follow one another: uint8 (length, H, W, 3) RGB.
+    """`length` frames from each of `starts`, which rise by at least `length`: uint8 (length, H, W, 3) RGB.
 
-    Frames between are decoded, too: jumps in a video are not exact to the frame in every codec. Ends where the video
+    Frames in between are decoded, too, since seeking is not exact to the frame in every codec. Ends where the video
     cannot be decoded further. UserError if the file is missing or no video.
     """
     capture, at = _capture(video), 0

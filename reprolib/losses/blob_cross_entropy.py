@@ -1,4 +1,4 @@
-"""Cross-entropy in which every blob weighs the same: Masi et al. 2020, Eq. 5, without the consensus term."""
+"""Cross-entropy in which every blob has the same weight: Masi et al. 2020, Eq. 5, without the consensus term."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ IGNORED_LABEL = 255
 
 
 def blob_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, blobs: torch.Tensor) -> torch.Tensor:
-    """Mean over images of the mean over an image's blobs of the mean cross-entropy of a blob's pixels; a scalar.
+    """Cross-entropy, averaged over each blob's pixels, then over each image's blobs, then over images; a scalar.
 
     logits: float (N, C, H, W). labels: int64 (N, H, W), 255 = ignored. blobs: int64 (N, H, W), ids ≥ 0 distinct
-    within an image, −1 = ignored. Images without a blob do not count. It separates the two things that Eq. 8 does at
-    once: weighing small blobs like large ones, and tying the pixels of a blob together.
+    within an image, −1 = ignored. Images without a blob do not count. Eq. 8 does two things at once: it gives small
+    blobs the weight of large ones, and it ties the pixels of a blob together. This loss does only the first.
 
-    >>> logits = torch.zeros(1, 2, 1, 3)  # as likely as not: log 2 everywhere
+    >>> logits = torch.zeros(1, 2, 1, 3)  # both classes equally likely: log 2 everywhere
     >>> blob_cross_entropy(logits, torch.tensor([[[0, 0, 1]]]), torch.tensor([[[0, 0, 1]]]))
     tensor(0.6931)
     """

@@ -20,12 +20,12 @@ def blobs_from_labels(labels: np.ndarray) -> np.ndarray:
 
 
 def blobs_from_components(labels: np.ndarray, *, component_classes: Collection[int]) -> np.ndarray:
-    """Each 8-connected component of the `component_classes` is a blob; every other class is one, as a whole.
+    """Each 8-connected component of a class in `component_classes` is a blob; each other class is one blob.
 
-    labels: uint8 (N, H, W), 255 = ignored; returns int64 (N, H, W), −1 = ignored. Whole classes keep their
-    number as id; components are numbered after them in every image, from the same id in all images of the
-    batch. For classes background, face, occlusion and component_classes={2} that is the map C of Eq. 2: 0, 1,
-    ≥ 2. Source: Masi et al. 2020, Sec. 3.1 and 4.1 (COFW, without morphology).
+    labels: uint8 (N, H, W), 255 = ignored; returns int64 (N, H, W), −1 = ignored. A whole class has its label
+    as id. The ids of components follow and start at the same number in all images of the batch. For classes
+    background, face, occlusion and component_classes={2} that is the map C of Eq. 2: 0, 1, ≥ 2.
+    Source: Masi et al. 2020, Sec. 3.1 and 4.1 (COFW, without morphology).
 
     >>> blobs_from_components(np.array([[[2, 0, 2, 255]]], np.uint8), component_classes={2})
     array([[[ 2,  0,  3, -1]]])

@@ -16,7 +16,7 @@ from reprolib.errors import UserError
 IGNORED_LABEL = 255
 # exp of anything lower loses digits in float32
 _LOWEST_SAFE_LOG = -80.0
-# partial sums a blob: neighbouring pixels add to different cells, or each would wait for the one before it
+# partial sums per blob: neighbouring pixels add to different cells, or each would wait for the one before it
 _LANES = 8
 
 
@@ -28,7 +28,7 @@ def consensus_loss(
     alpha: float = 10.0,  # Sec. 4.1
     beta: float = 5.0,  # Sec. 4.1
 ) -> torch.Tensor:
-    """Mean over images of the mean over an image's blobs of α·NLL(p̂) + β·mean_s KL(p̂‖p(s)); a scalar.
+    """α·NLL(p̂) + β·mean_s KL(p̂‖p(s)) of each blob, averaged over the blobs of an image, then over images; a scalar.
 
     logits: float (N, C, H, W). labels: integer (N, H, W), 255 = ignored. blobs: int64 (N, H, W), any ids ≥ 0,
     distinct within an image; −1 = ignored. Images without a blob do not count; without any blob the loss is
@@ -55,7 +55,7 @@ def consensus_loss_batch_pooled(
     """The loss as the authors released it: blobs with the same id are pooled over the batch; a scalar.
 
     (1/B) Σ_b { (α/N) Σ_n NLL(p̂_nb) + β Σ_n Σ_s KL(p̂_nb‖p(s)) / (C Σ_n |c_nb|) } for B distinct ids in the
-    whole batch. Arguments as in `consensus_loss`. It differs from Eq. 8: an extra 1/C on the consensus term,
+    whole batch. Arguments and errors as in `consensus_loss`. It differs from Eq. 8: an extra 1/C on the consensus term,
     divergences pooled over the batch's pixels, and images in which an id is absent still counted in the mean
     over N.
     """
@@ -73,7 +73,7 @@ def consensus_loss_batch_pooled(
 
 @dataclass(frozen=True)
 class _Blobs:
-    """The blobs of a batch, and where their pixels stand in tables of one row a (blob id, label); B blobs."""
+    """The B blobs of a batch, and the cells of their pixels in tables with one row per (blob id, label)."""
 
     index: torch.Tensor  # int64 (N·H·W,): each pixel's cell in a table of `rows` × `lanes`; the last row: ignored
     rows: int
@@ -82,12 +82,12 @@ class _Blobs:
     pixels: torch.Tensor  # int64 (B,): |c|
     label: torch.Tensor  # int64 (B,)
     image: torch.Tensor  # int64 (B,): index of its image
-    id: torch.Tensor  # int64 (B,): its id in the map that was given
+    id: torch.Tensor  # int64 (B,): its id in the given map
 
 
 @dataclass(frozen=True)
 class _Terms:
-    """The two terms of Eq. 7; float64, one entry a blob."""
+    """The two terms of Eq. 7; float64, one entry per blob."""
 
     nll: torch.Tensor  # −log p̂(label)
     divergence: torch.Tensor  # Σ_s KL(p̂‖p(s))
@@ -112,9 +112,9 @@ def _precision(logits: torch.Tensor) -> torch.dtype:
 class _BlobSums(torch.autograd.Function):
     """log Σ_s p_k(s) and Σ_s log p_k(s) over the pixels s of each blob, for p = softmax of (N, C, H, W) logits.
 
-    Returns two float64 (B, C). Written by hand, one class at a time, because the time goes into memory traffic:
-    autograd would hold six tensors as large as the logits, this holds p. Sums are float64: the rounding of 10⁴
-    float32 additions would drown a small divergence.
+    Returns two float64 (B, C). Forward and backward go through the classes one at a time, because memory traffic
+    takes most of the time: autograd would hold six tensors as large as the logits, this holds p. Sums are float64:
+    the rounding errors of 10⁴ float32 additions would hide a small divergence.
     """
 
     @staticmethod
@@ -140,7 +140,7 @@ class _BlobSums(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_log_sum_p: torch.Tensor, grad_sum_log_p: torch.Tensor):
         p, p_scaled, sum_p = ctx.saved_tensors
-        # the gradient by log p_k(s) is offset + p_k(s) · slope, both the same in the whole blob …
+        # the gradient with respect to log p_k(s) is offset + p_k(s) · slope, both the same in the whole blob …
         offset = _to_cells(grad_sum_log_p.T, ctx.blobs, p.dtype)
         slope = _to_cells(grad_log_sum_p.T / sum_p, ctx.blobs, p.dtype)
         grad = torch.empty_like(p)
@@ -150,7 +150,7 @@ class _BlobSums(torch.autograd.Function):
             torch.index_select(offset[k], 0, ctx.blobs.index, out=of_pixels.view(-1))
             torch.index_select(slope[k], 0, ctx.blobs.index, out=slope_of_pixels.view(-1))
             total += torch.addcmul(of_pixels, p_scaled[:, k], slope_of_pixels, out=grad[:, k])
-        # … and by the logits, through log-softmax: g_k − p_k Σ_j g_j
+        # … and with respect to the logits, through log-softmax: g_k − p_k Σ_j g_j
         return grad.addcmul_(p, total[:, None], value=-1), None
 
 
@@ -177,7 +177,7 @@ def _peaks(log_p: torch.Tensor, blobs: _Blobs) -> torch.Tensor | None:
 
 
 def _find(logits: torch.Tensor, labels: torch.Tensor, blobs: torch.Tensor) -> _Blobs:
-    """Number the blobs of a batch from 0 and check them."""
+    """Index the blobs of a batch from 0; UserError if logits, labels and blobs do not fit together."""
     images, classes, *size = logits.shape
     if labels.shape != (images, *size) or blobs.shape != (images, *size):
         raise UserError(

@@ -12,7 +12,7 @@ def dice_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """1 − Dice of softmax and labels, pooled over the batch, mean over the classes present; a scalar.
 
     logits: float (N, C, H, W). labels: integer (N, H, W), 255 = ignored. 0 if all labels are ignored.
-    Source: Milletari et al., 3DV 2016, Eq. for D, with sums of probabilities (not squares) below.
+    Source: Milletari et al., 3DV 2016, Eq. for D, with sums of probabilities (not of squares) in the denominator.
 
     >>> logits = torch.tensor([[[[9.0, -9.0]], [[-9.0, 9.0]]]])  # two classes, two pixels, sure of 0 and 1
     >>> dice_loss(logits, torch.tensor([[[0, 1]]])).round(decimals=3)

@@ -24,9 +24,9 @@ def iou_loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def label_masks(labels: torch.Tensor, *, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which of the P pixels are of each class, bool (N, classes, P), and which are not ignored, (N, 1, P).
+    """Masks of each class, bool (N, classes, P), and of the pixels that are not ignored, bool (N, 1, P).
 
-    labels: integer (N, …), 255 = ignored: of no class.
+    labels: integer (N, …) of P pixels each, 255 = ignored: in no class.
     """
     labels = labels.flatten(1)[:, None]
     return labels == torch.arange(classes, device=labels.device)[:, None], labels != IGNORED_LABEL

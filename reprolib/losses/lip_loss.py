@@ -28,8 +28,8 @@ def lip_loss(
     """L_seg + k_aux L_aux + k_edge L_edge (Eq. 13); a scalar.
 
     logits, auxiliary_logits: float (N, C, H, W). edge_logits: float (N, 1, H, W), before the sigmoid.
-    labels: integer (N, H, W), 255 = ignored. The paper writes sums over pixels; these are means, without which its
-    weights of 1 and 0.1 would mean another thing for each image size.
+    labels: integer (N, H, W), 255 = ignored. The paper writes sums over pixels. These are means, since
+    with sums the effect of its weights, 1 and 0.1, would depend on the image size.
     """
     auxiliary = cross_entropy(auxiliary_logits, labels)  # Eq. 18
     segmentation = ce_dice_loss(logits, labels, dice_weight=dice_weight, dice=dice)
@@ -42,7 +42,7 @@ def ce_dice_loss(logits: Tensor, labels: Tensor, *, dice_weight: float = 1.0, di
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of the pixels that are not ignored (Eq. 15); 0 if all are."""
+    """Mean cross-entropy of logits (N, C, H, W) over the labels (N, H, W) that are not 255 (Eq. 15); 0 if all are."""
     total = F.cross_entropy(logits, labels, ignore_index=IGNORED_LABEL, reduction="sum")
     return total / (labels != IGNORED_LABEL).sum().clamp(min=1)
 
@@ -56,10 +56,10 @@ def edge_loss(edge_logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def label_edges(labels: Tensor) -> Tensor:
-    """Pixels with another label among their eight neighbours: bool (N, H, W) from integers (N, H, W).
+    """Pixels with a different label among their eight neighbours: bool (N, H, W) from integers (N, H, W).
 
     The paper derives the edges from the annotation and gives no width; these are two pixels wide, one on each
-    side. Ignored pixels (255) are no edge and make none.
+    side. Ignored pixels (255) are not edges and make none.
     """
     used = labels != IGNORED_LABEL
     values = labels.float()[:, None]

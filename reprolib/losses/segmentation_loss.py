@@ -1,4 +1,4 @@
-"""Segmentation loss, which weighs the pixels of each class by the gradient of its IoU (Wang et al. 2018, Sec. 3.2)."""
+"""Segmentation loss, which weights the pixels of each class by the gradient of its IoU (Wang et al. 2018, Sec. 3.2)."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def segmentation_loss(
 ) -> torch.Tensor:
     """Σₜ (Wpₜ Σ Lp over the pixels of class t + Wnₜ Σ Ln over the others) / (K Σₜ (Wpₜ + Wnₜ)), Eq. 7; a scalar.
 
-    scores: float (N, C, …); PR is the scores as they are, with `probabilities` their softmax. labels: integer (N, …),
-    255 = ignored; K pixels are not.
+    scores: float (N, C, …); PR is the scores themselves, or with `probabilities` their softmax. labels: integer
+    (N, …), 255 = ignored; K is the number of pixels that are not ignored.
     Wp = 1/union and Wn = overlap/union² of each class, background included, from the softmax of the scores; a class
     whose union is empty has no weight. 0 if all labels are ignored.
 
     The paper leaves open what PR is (Sec. 3.2 speaks of predictions between 0 and 1, its example of Eq. 8 shows scores
-    beyond) and how the weights are made. Here they are constants for the gradient, as in Eq. 5, from the
-    whole batch. `hard_counts` takes them from arg max, `through_weights` lets the gradient through, `per_image` has
-    weights and a loss for each of the N images and returns the mean (a clip is one image as (N, C, T, H, W)).
-    ValueError for another form and for the gradient through hard counts, which have none.
+    beyond) and how the weights are made. Here they come from the whole batch and pass no gradient, as in Eq. 5.
+    `hard_counts` takes them from the arg max; `through_weights` lets the gradient pass; `per_image` gives each of the
+    N images its own weights and loss and returns the mean (a clip is one image as (N, C, T, H, W)).
+    ValueError for another `form`, and for `through_weights` with `hard_counts`, which have no gradient.
     """
     if form not in FORMS:
         raise ValueError(f"form must be one of {', '.join(FORMS)}, found {form!r}")

@@ -15,11 +15,12 @@ START = 1e-6  # every entry of A^se, Sec. III-C
 class ASSTLayer(nn.Module):
     """Graph convolution over `subgraphs` graphs A^se + A^st and a feed-forward unit, each with residual and norm.
 
-    nodes float32 (N, T, K, channels), lengths int64 (N,) or None -> (N, T, K, channels). One graph for each frame;
-    with `per_clip` one for each clip, whose scores are means over its valid frames and embedding dimensions.
-    `combine` "concat" joins the subgraphs of channels / subgraphs each (Fig. 3), "sum" adds subgraphs of all channels
-    (Eq. 4). Without `semantic` there is no A^se, without `attention` no A^st; without both each node keeps to itself.
-    `semantic_graph` is A^se (subgraphs, K, K). ValueError for another `combine` or channels that do not divide.
+    nodes float32 (N, T, K, channels), lengths int64 (N,) or None -> (N, T, K, channels). One graph for each frame; with
+    `per_clip` one for each clip, whose scores are means over its valid frames and embedding dimensions. `combine`
+    "concat" joins the subgraphs of channels / subgraphs each (Fig. 3), "sum" adds subgraphs of all channels (Eq. 4).
+    Without `semantic` there is no A^se, without `attention` no A^st; with neither, nodes do not exchange features.
+    `semantic_graph` is A^se (subgraphs, K, K). ValueError for another `combine`, and with "concat" for channels that
+    `subgraphs` does not divide.
     Source: Sheng et al. 2021, Eq. 4 and 6 and Fig. 3; LayerNorm, the size of the feed-forward unit and D_e are ours.
     """
 
@@ -90,9 +91,9 @@ class ASSTLayer(nn.Module):
 
 
 class ASSTGCN(nn.Module):
-    """Layers of `ASSTLayer`, each with graphs of its own.
+    """A stack of `ASSTLayer`s, each with its own graphs.
 
-    nodes float32 (N, T, K, channels), lengths int64 (N,) or None -> (N, T, K, channels). The options are the layers'.
+    nodes float32 (N, T, K, channels), lengths int64 (N,) or None -> (N, T, K, channels). `options` go to the layers.
     Source: Sheng et al. 2021, Fig. 2 (c1): six layers of 512 channels and eight subgraphs.
     """
 
@@ -119,11 +120,11 @@ class ASSTGCN(nn.Module):
 
 
 class PlainAttention(nn.Module):
-    """Multi-head self-attention between the nodes of a frame: what stands in for A^se + A^st in a control.
+    """Multi-head self-attention between the nodes of a frame: a control that replaces A^se + A^st.
 
-    nodes float32 (N, T, K, channels) -> same; `lengths` is taken, as by `ASSTGCN`, and not needed. Transformer encoder
-    layers with residuals, norms and feed-forward unit where `ASSTLayer` has them, but scaled scores, biases and an
-    output projection.
+    nodes float32 (N, T, K, channels) -> same; `lengths` is accepted, as in `ASSTGCN`, but not used. The layers are
+    Transformer encoder layers. Residuals, norms and the feed-forward unit are where `ASSTLayer` has them; the scaled
+    scores, biases and output projection are not in `ASSTLayer`.
     """
 
     def __init__(self, channels: int = 512, *, layers: int = 6, heads: int = 8, ffn: int = 2048, dropout: float = 0.1):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Decoder(Protocol):
-    """What can be searched: `tokens` outputs, the last of them EOS; the input `tokens` is SOS."""
+    """A model that can be searched. It has `tokens` outputs, the last of which is EOS; the input `tokens` is SOS."""
 
     tokens: int
     training: bool
@@ -44,11 +44,11 @@ def beam_search(
     max_length: int,
     width: int = 6,  # Sheng et al. 2021, Sec. IV-B
 ) -> Decoded:
-    """The most probable texts of features (N, T, …) with `lengths` valid frames, `width` hypotheses kept for each.
+    """The most probable text of each clip, from features (N, T, …) with `lengths` (N,) valid frames.
 
-    The search for a clip ends when its best hypothesis has ended, which no open one can overtake, or after `max_length`
-    tokens, where an open hypothesis may win. The model is searched in evaluation mode and then left as it was.
-    ValueError for a width or a length below one.
+    `width` hypotheses are kept for each clip. Its search ends when the best hypothesis has ended, since no open one can
+    then overtake it, or after `max_length` tokens, when an open hypothesis may win. The model is searched in evaluation
+    mode and then left as it was. ValueError for a width or a length below one.
     """
     if width < 1 or max_length < 1:
         raise ValueError(f"width and max_length must be at least 1, found {width} and {max_length}")
@@ -67,7 +67,7 @@ def beam_search(
     for _ in range(max_length):
         logits = model.decode(texts.flatten(0, 1), encoded)[:, -1]
         gains = logits.double().log_softmax(-1).unflatten(0, (clips, width))
-        # what has ended goes on with EOS alone, at no cost
+        # an ended hypothesis continues with EOS alone, at no cost
         gains[ended] = -torch.inf
         gains[..., eos].masked_fill_(ended, 0)
         candidates = (scores[..., None] + gains).flatten(1)  # (N, width · tokens)

@@ -58,7 +58,7 @@ class C3DResNet18(nn.Module):
         return self.average(maps.flatten(0, 1)).flatten(1).unflatten(0, maps.shape[:2])
 
     def maps(self, crops: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """What the global average reads: (N, T, 8·width, ⌈h/32⌉, ⌈w/32⌉)."""
+        """Input of the global average: (N, T, 8·width, ⌈h/32⌉, ⌈w/32⌉)."""
         clips = crops[:, None] if crops.dim() == 4 else crops
         batch, _, frames, _, _ = clips.shape
         # (N, C, T, h, w) -> (N·T, width, h/4, w/4)
@@ -69,8 +69,8 @@ class C3DResNet18(nn.Module):
 class SpatioTemporalStem(nn.Module):
     """Conv3d 5×7×7 at stride (1, 2, 2), BatchNorm, activation, and MaxPool3d 1×3×3 at stride (1, 2, 2).
 
-    Input float32 (N, in_channels, T, h, w); output (N·T, width, ⌈h/4⌉, ⌈w/4⌉), one map for each frame: what comes
-    after it sees single frames. Source: Sheng et al. 2021, first two lines of Tables I and II.
+    Input float32 (N, in_channels, T, h, w); output (N·T, width, ⌈h/4⌉, ⌈w/4⌉), one map per frame: later layers see
+    single frames. Source: Sheng et al. 2021, first two lines of Tables I and II.
     """
 
     def __init__(self, width: int, *, in_channels: int = 1, activation: Activation = "relu"):
@@ -81,7 +81,7 @@ class SpatioTemporalStem(nn.Module):
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
 
     def forward(self, clips: Tensor) -> Tensor:
-        # (N, width, T, h/2, w/2) -> (N·T, width, h/2, w/2): layers of pictures are faster than layers of clips
+        # (N, width, T, h/2, w/2) -> (N·T, width, h/2, w/2): 2-D layers are faster than 3-D layers
         maps = self.convolution(clips).transpose(1, 2).flatten(0, 1)
         return self.pool(self.activation(self.norm(maps)))
 
@@ -103,8 +103,9 @@ class BasicBlock(nn.Module):
         )
         self.shortcut = nn.Identity()
         if stride != 1 or inputs != channels:
-            # = a 1×1 convolution with this stride, whose gradient oneDNN computes wrongly, and writes past its memory,
-            # for fewer than 16 input channels in channels_last (uxlfoundation/oneDNN, issue 6035)
+            # Equals a 1×1 convolution with this stride. For that one, with fewer than 16 input channels in
+            # channels_last, oneDNN computes a wrong gradient and writes past its memory (uxlfoundation/oneDNN,
+            # issue 6035).
             self.shortcut = nn.Sequential(
                 nn.MaxPool2d(1, stride), nn.Conv2d(inputs, channels, 1, bias=False), nn.BatchNorm2d(channels)
             )
@@ -132,7 +133,7 @@ def valid_frames(lengths: Tensor, frames: int) -> Tensor:
 
 
 def without_padding(x: Tensor, lengths: Tensor | None, *, dim: int = 1) -> Tensor:
-    """`x` (N, …, T, …), whose dimension `dim` is time, with zeros from `lengths` on; as it is without lengths."""
+    """`x` (N, …, T, …) with zeros from `lengths` on along its time dimension `dim`; unchanged if `lengths` is None."""
     if lengths is None:
         return x
     shape = [1] * x.dim()
@@ -141,7 +142,7 @@ def without_padding(x: Tensor, lengths: Tensor | None, *, dim: int = 1) -> Tenso
 
 
 def he_initialise(model: nn.Module) -> None:
-    """He's normal weights by what goes out, and zero biases, in all convolutions, in place."""
+    """Set all convolutions, in place, to He's normal weights by fan-out and zero biases."""
     for module in model.modules():
         if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

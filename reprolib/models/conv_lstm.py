@@ -19,15 +19,15 @@ CORNER = 2.5  # where the hard sigmoid reaches 0 and 1
 class ConvLSTM(nn.Module):
     """LSTM whose products with the input and with the hidden state are convolutions, as Keras's ConvLSTM2D.
 
-    Input float32 (N, T, in_channels, H, W); output (N, T, out_channels, H, W), the hidden state after every step.
-    Each clip starts from a zero state. With 1×1 kernels every position runs an LSTM of its own.
+    Input float32 (N, T, in_channels, H, W); output (N, T, out_channels, H, W), the hidden state after every step. Each
+    clip starts from a zero state. With 1×1 kernels every position runs an LSTM of its own.
 
     `peepholes` adds the terms W ∘ C of Eq. 1, one weight for each channel and gate, which start at zero; Keras's layer
-    has none. `activation` is that of the candidate and of the output, as in Keras; "linear" leaves the scores without a
-    bound, "tanh" keeps them within ±`bound` (bound · tanh(x / bound); Keras's is 1). `input_scale` multiplies the
+    has none. `activation` is that of the candidate and of the output, as in Keras; "linear" leaves the scores
+    unbounded, "tanh" keeps them within ±`bound` (bound · tanh(x / bound); Keras's is 1). `input_scale` multiplies the
     input: below 1 the gates start further from where the hard sigmoid is flat. Without `memory` every frame starts from
-    a zero state, as if it were a clip. The gates are Keras's hard sigmoid, also with peepholes. ValueError for an even
-    kernel or another activation.
+    a zero state, as if it were a clip of its own. The gates are Keras's hard sigmoid, also with peepholes. ValueError
+    for an even kernel or another activation.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ConvLSTM(nn.Module):
 
 
 def start_at_classifier(layer: ConvLSTM, classifier: nn.Conv2d) -> None:
-    """Set a layer so that it first scores every frame as a trained 1×1 `classifier` does, in place.
+    """Initialise a layer, in place, so that it scores every frame as a trained 1×1 `classifier` does.
 
     The candidate is the classifier; input and output gates are open and the forget gate is shut, each just
     inside a corner of the hard sigmoid, where it still has a gradient; nothing is recurrent. With the activation
@@ -121,7 +121,7 @@ def saturation(layer: ConvLSTM, clips: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
-    """clip(0.2x + 0.5, 0, 1), Keras's (torch's has slope 1/6).
+    """Keras's hard sigmoid, clip(0.2x + 0.5, 0, 1); torch's has slope 1/6.
 
     >>> hard_sigmoid(torch.tensor([-9.0, 0.0, 1.0, 9.0]))
     tensor([0.0000, 0.5000, 0.7000, 1.0000])
@@ -130,7 +130,7 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 
 class FrameClassifier(nn.Conv2d):
-    """A new 1×1 convolution on every frame, the FCN's own classifier in the ConvLSTM's place: a control.
+    """A new 1×1 convolution on every frame, like the FCN's classifier: a control that replaces the ConvLSTM.
 
     Input float32 (N, T, in_channels, H, W); output (N, T, out_channels, H, W).
 
@@ -150,7 +150,7 @@ class ConvLSTMFCN(nn.Module):
 
     Input float32 clips (N, T, 3, H, W) as for the FCN; output scores (N, T, classes, H, W). The options are those of
     `ConvLSTM`. The kept weights are named "network.…", the new ones "conv_lstm.…". BatchNorm keeps the FCN's
-    statistics: a batch of clips shows few people. Source: Wang et al. 2018, Fig. 1.
+    statistics, because a batch of clips shows few people. Source: Wang et al. 2018, Fig. 1.
     """
 
     def __init__(self, network: FCNResNet50 | DilatedFCN, **options):
@@ -161,7 +161,7 @@ class ConvLSTMFCN(nn.Module):
         self.conv_lstm = ConvLSTM(classifier.in_channels, classifier.out_channels, **options).to(classifier.weight)
 
     def train(self, mode: bool = True) -> ConvLSTMFCN:
-        """As of any module, but BatchNorm stays in evaluation mode."""
+        """As `nn.Module.train`, but BatchNorm stays in evaluation mode."""
         super().train(mode)
         for module in self.network.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -67,8 +67,8 @@ class FeatureGraph(nn.Module):
 class DualSegNetwork(nn.Module):
     """Lip network without FLM, FGR and SE fusion; both graphs work on the decoder's output, at stride 4.
 
-    Input float32 (N, 3, H, W), sides divisible by 32; output `Heads`. This place, behind a 3×3 convolution of 64
-    channels, is what Table V's counts need; Yang et al. do not say.
+    Input float32 (N, 3, H, W), sides divisible by 32; output `Heads`. Yang et al. do not say where the graphs are: this
+    position, after a 3×3 convolution of 64 channels, is what Table V's counts need.
     """
 
     def __init__(self, *, classes: int = 5, encoder: str = "resnet34"):

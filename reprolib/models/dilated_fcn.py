@@ -1,4 +1,4 @@
-"""The baseline FCN of Wang et al. 2018 on a network that torchvision has ImageNet weights for."""
+"""The baseline FCN of Wang et al. 2018 on an encoder for which torchvision has ImageNet weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DilatedFCN(nn.Module):
     """An ImageNet network at stride 16, its last stage dilated, whose 1×1 classifier is up-sampled bilinearly.
 
     Input float32 (N, 3, H, W) in [−1, 1], sides divisible by 16; output logits (N, classes, H, W). With `pretrained`
-    the encoder starts from torchvision's ImageNet weights (UserError where they cannot be had). ResNet-50 is
+    the encoder starts from torchvision's ImageNet weights (UserError if they are not available). ResNet-50 is
     torchvision's, with the stride on the 3×3 convolutions; `FCNResNet50` has the Keras network's geometry.
     Source: Wang et al. 2018, Table 1; Sandler et al., CVPR 2018.
 
@@ -47,7 +47,7 @@ class DilatedFCN(nn.Module):
 
 
 def _at_stride_16(network: nn.Module, encoder: str) -> nn.Sequential:
-    """The convolutions of a classification network, those of its last stage dilated instead of the last stride."""
+    """The convolutional part of a classification network, its last stage dilated instead of strided."""
     if encoder == "mobilenet_v2":
         blocks = network.features[:-1]  # the last one has 1280 channels for classification
         last = blocks[LAST_STAGE:]

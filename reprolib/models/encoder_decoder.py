@@ -10,8 +10,9 @@ class EncoderDecoder(nn.Module):
     """Encoder, dilated context branch, and sub-pixel decoder.
 
     Input float32 (N, 3, H, W) in [−1, 1], H and W divisible by 4 and at least 20; output logits
-    (N, classes, H, W). ValueError for other sizes. `width` scales all channels (64 is the paper's).
-    Source: Masi et al. 2020, Sec. 3.2; the layer list is the authors' release, since the paper gives none.
+    (N, classes, H, W). ValueError for other sizes and for an odd `width`, which scales all channels (64 is the
+    paper's).
+    Source: Masi et al. 2020, Sec. 3.2; the layer list is that of the authors' release, since the paper gives none.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from reprolib.models import pretrained, quarter_width
 class Encoder(nn.Module):
     """Features at strides 4, 8, 16 and 32: float32 (N, 3, H, W) -> four maps (N, channels[i], H/s, W/s).
 
-    Height and width are divisible by 32. `stages[i]` leads from one scale to the next.
+    Height and width must be divisible by 32. `stages[i]` leads from one scale to the next.
     """
 
     def __init__(self, stages: list[nn.Module], channels: tuple[int, int, int, int]):
@@ -38,7 +38,7 @@ def build_encoder(name: str = "resnet34") -> Encoder:
 
 
 def load_imagenet(encoder: Encoder, name: str) -> None:
-    """ImageNet weights for an encoder of that name, in place; UserError where torchvision's file is not to be had."""
+    """Load ImageNet weights into an encoder of that name, in place; UserError if torchvision's file is missing."""
     cut, _ = ENCODERS[name]
     encoder.load_state_dict(cut(pretrained.encoder(name)).state_dict())
 
@@ -73,8 +73,8 @@ def _shufflenet_v2(net: nn.Module) -> Encoder:
     return Encoder([stem, net.stage2, net.stage3, net.stage4], (24, 48, 96, 192))
 
 
-# name -> how it is cut, torchvision's classifier (with ImageNet weights in the paper); its variants are those that give
-# the counts of Table VI
+# name -> how it is cut, torchvision's classifier (with ImageNet weights in the paper); the variants are those that
+# give the counts of Table VI
 ENCODERS = {
     "resnet34": (_resnet, torchvision.models.resnet34),
     "resnet18": (_resnet, torchvision.models.resnet18),
@@ -90,4 +90,4 @@ QUARTER_WIDTH = {
     "squeezenet": (_squeezenet, quarter_width.squeezenet),
     "shufflenet_v2": (_shufflenet_v2, torchvision.models.shufflenet_v2_x0_5),
 }
-QUARTER = "/4"  # behind the name of an encoder: a quarter of its width
+QUARTER = "/4"  # suffix of an encoder's name: a quarter of its width

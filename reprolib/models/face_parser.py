@@ -30,8 +30,8 @@ WIDTHS = (24, 32, 48, 96)  # channels of the decoder at strides 2, 4, 8 and 16
 class InvertedResidual(nn.Module):
     """The block of MobileNetV2: float32 (N, inputs, H, W) -> (N, outputs, H / stride, W / stride).
 
-    As torchvision's, so that its weights fit. Importing torchvision takes 7 s of a processor, three times what torch
-    takes, and who labels a photo would wait for it.
+    Built like torchvision's, so that its weights fit. torchvision is not imported, because that takes 7 s of processor
+    time, three times as long as torch, and the user who labels a photo would wait for it.
     """
 
     def __init__(self, inputs: int, outputs: int, *, expansion: int, stride: int):
@@ -83,7 +83,7 @@ class FaceParser(nn.Module):
         for skip, convolutions in zip(scales[-2:0:-1], self.decoder, strict=True):
             features = F.interpolate(features, skip.shape[-2:], mode="bilinear", align_corners=False)
             features = convolutions(torch.cat([features, skip], 1))
-        # scores grow from stride 2 to the image's size
+        # scores are up-sampled from stride 2 to the image's size
         return F.interpolate(self.head(features), images.shape[-2:], mode="bilinear", align_corners=False)
 
     def load_imagenet(self, state: dict[str, Tensor]) -> None:

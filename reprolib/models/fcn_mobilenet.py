@@ -1,4 +1,4 @@
-"""A fully convolutional network on MobileNetV2, for what the papers do with FCN-8s on VGG-16."""
+"""A fully convolutional network on MobileNetV2, in place of the papers' FCN-8s on VGG-16."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SKIPS = {6: 32, 13: 96, 17: 320}
 class FCNMobileNet(nn.Module):
     """Scores of the features at strides 8, 16 and 32, added from coarse to fine, as in FCN-8s.
 
-    Input float32 (N, 3, H, W), normalised as for ImageNet; output logits float32 (N, classes, H, W). The encoder lacks
-    the 1280-channel layer, which serves classification. With `pretrained` it starts from torchvision's ImageNet weights
-    (UserError where they cannot be had).
+    Input float32 (N, 3, H, W), normalised as for ImageNet; output logits float32 (N, classes, H, W). The encoder omits
+    the layer of 1280 channels, which only classification needs. With `pretrained` it starts from torchvision's ImageNet
+    weights (UserError if they are not available).
     Source: Long, Shelhamer, Darrell, CVPR 2015, Fig. 3; Sandler et al., CVPR 2018.
 
     >>> import torch

@@ -16,7 +16,7 @@ BLOCKS = {"Conv1": "conv1", "Conv2_x": "conv2", "Conv3_x": "conv3", "Conv4_x": "
 class FCNResNet50(nn.Module):
     """ResNet-50 at stride 16 whose 1×1 classifier is up-sampled bilinearly.
 
-    Input float32 (N, 3, H, W) from `caffe_inputs`, sides divisible by 16; output logits (N, classes, H, W).
+    Input float32 (N, 3, H, W), sides divisible by 16; output logits (N, classes, H, W).
     All convolutions have biases, as in Keras. `width` scales all channels (64 is ResNet-50). Weights are random
     (He). Source: Wang et al. 2018, Table 1.
     """
@@ -47,8 +47,8 @@ class FCNResNet50(nn.Module):
 class Bottleneck(nn.Module):
     """1×1, 3×3 and 1×1 convolutions beside a shortcut; the stride sits on the first 1×1 and on the shortcut's.
 
-    Input (N, inputs, H, W); output (N, 4·channels, ⌈H/stride⌉, ⌈W/stride⌉). A convolution stands in the shortcut
-    where `projection` says so.
+    Input (N, inputs, H, W); output (N, 4·channels, ⌈H/stride⌉, ⌈W/stride⌉). With `projection` the shortcut has a
+    convolution.
     """
 
     def __init__(self, inputs: int, channels: int, *, stride: int = 1, dilation: int = 1, projection: bool = False):
@@ -81,7 +81,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 def check_sides(images: Tensor, stride: int) -> None:
-    """ValueError unless both sides of the pictures are divisible by `stride`."""
+    """ValueError unless both sides of the images are divisible by `stride`."""
     height, width = images.shape[-2:]
     if height % stride or width % stride:
         raise ValueError(f"Sides must be divisible by {stride}, found {height}×{width}: resize or pad the images.")
@@ -98,8 +98,8 @@ def he_initialise(model: nn.Module) -> None:
 def upsample_tf1(scores: Tensor, factor: int) -> Tensor:
     """Bilinear up-sampling as in TensorFlow 1: pixel i of the result lies at i/factor of the source, clamped.
 
-    float (N, C, h, w) -> (N, C, factor·h, factor·w). The first pixels coincide, and past the last source pixel it is
-    repeated; the centres of the pixels, which torch aligns, are displaced by half a source pixel.
+    float (N, C, h, w) -> (N, C, factor·h, factor·w). The first pixels coincide, and the last source pixel is repeated
+    at the end. Pixel centres, which torch aligns by default, are displaced by half a source pixel.
     """
     height, width = scores.shape[-2:]
     # one more row and column at the end, so that both ends fall on source pixels
@@ -125,6 +125,6 @@ def output_sizes(model: FCNResNet50, side: int) -> dict[str, int]:
 
 
 def keras_parameters(model: nn.Module) -> int:
-    """What Keras prints as total parameters: the weights and the running means and variances of BatchNorm."""
+    """Total parameters as Keras counts them: the weights and the running means and variances of BatchNorm."""
     statistics = (buffer for buffer in model.buffers() if buffer.is_floating_point())
     return sum(tensor.numel() for tensor in (*model.parameters(), *statistics))

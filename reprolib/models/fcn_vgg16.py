@@ -13,7 +13,7 @@ STRIDE = 32
 class FCNVGG16(nn.Module):
     """VGG-16 with its fully connected layers as convolutions and its scores up-sampled bilinearly.
 
-    Input float32 (N, 3, H, W) from `caffe_inputs`, sides divisible by 32; output logits (N, classes, H, W). `width`
+    Input float32 (N, 3, H, W), sides divisible by 32; output logits (N, classes, H, W). `width`
     scales the VGG channels (64 is VGG-16). Weights are random (He). The paper does not say which stride it takes;
     a dilated network of stride 16 has as many parameters.
     """

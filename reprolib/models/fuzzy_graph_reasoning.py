@@ -12,11 +12,12 @@ from reprolib.models.precision import in_float32
 class FuzzyGraphReasoning(nn.Module):
     """Project all pixels onto N graph nodes by fuzzy clustering, reason over the nodes, and project back.
 
-    Input and output float32 (B, C, H, W), C divisible by 4. Centres μ (N, C/4) and widths σ (N,).
+    Input and output float32 (B, C, H, W), C divisible by 4, else ValueError. Centres μ (N, C/4) and widths σ (N,).
     `fuzzy=False` projects with a learned 1×1 convolution ("+GR" in Table II). `shared=True` applies one graph
-    convolution twice, as the text says; two of their own are what the published parameter counts need.
-    `normalised` (ours) brings the reduced features to mean 0 and deviation 1, where the centres start.
-    Source: Yang et al. 2023, Eq. 10–12; the residuals are the authors' code's.
+    convolution twice, as the text says; the published parameter counts need two separate ones.
+    `normalised` (ours) scales the reduced features to mean 0 and standard deviation 1, the distribution from which the
+    centres start.
+    Source: Yang et al. 2023, Eq. 10–12; the residual connections follow the authors' code.
     """
 
     def __init__(
@@ -37,9 +38,9 @@ class FuzzyGraphReasoning(nn.Module):
         return F.relu(features + self.expand(self.reasoned(features)))
 
     def node_shares(self, features: Tensor) -> Tensor:
-        """What share of the pixels' membership each node has: (B, C, H, W) -> (N,), summing to 1.
+        """Each node's share of the pixels' membership: (B, C, H, W) -> (N,), summing to 1.
 
-        Memberships are squared: that is how they sum to 1 over the nodes of a pixel.
+        Memberships are squared, because it is their squares that sum to 1 over the nodes of a pixel.
         """
         pixels = self.normalise(self.reduce(features)).flatten(2).transpose(1, 2)
         _, onto_pixels = self.projection(features, pixels)

@@ -13,7 +13,7 @@ from reprolib.models.precision import in_float32
 
 Sampling = Literal["pixel", "kernel", "expectation"]
 LEAST_TEMPERATURE = 0.0125  # above it exp(±1/T) is in float32's range
-GROUPS = 4  # of channels, one after the other: the membership of only one group is in memory at a time
+GROUPS = 4  # of channels, processed in turn: only one group's memberships are in memory at a time
 
 
 class Moments(NamedTuple):
@@ -29,18 +29,20 @@ class Moments(NamedTuple):
 class FuzzyLearningModule(nn.Module):
     """Fuzzify each feature, weigh its kernels by two fuzzy rules, and rebuild features from these weights.
 
-    Input and output float32 (B, C, H, W), C divisible by 4. μ and σ have shape (C/4, K). `reconstruct=False` hands
-    on the firing strengths of the rules instead of reconstructed features ("+Rules" in Table II).
+    Input and output float32 (B, C, H, W), C divisible by 4 (ValueError otherwise). μ and σ have shape (C/4, K).
+    `reconstruct=False` passes on the firing strengths of the rules instead of reconstructed features ("+Rules" in
+    Table II).
 
     `sampling` may be changed at any time:
     "pixel": fresh noise at each pixel, in training and in inference, as the authors' code does;
-    "kernel": one draw F_{c,k} per picture for all pixels, as Eq. 6 is written;
-    "expectation": no noise, F_{c,k} = μ_{c,k}: the same picture gives the same output.
+    "kernel": one draw F_{c,k} per image for all pixels, as Eq. 6 is written;
+    "expectation": no noise, F_{c,k} = μ_{c,k}: the same image gives the same output.
 
-    `normalised` (ours) brings the reduced features to mean 0 and deviation 1, where the kernels start: without it
-    features may leave their kernels behind in training, and then no kernel tells one from another.
+    `normalised` (ours) scales the reduced features to mean 0 and standard deviation 1, the distribution from which the
+    kernels start. Without it the features may drift away from the kernels in training, and then no kernel can tell them
+    apart.
 
-    Source: Yang et al. 2023, Eq. 1–9; the 3×3 convolutions and the start of μ and σ are the authors' code's.
+    Source: Yang et al. 2023, Eq. 1–9; the 3×3 convolutions and the initial μ and σ follow the authors' code.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class FuzzyLearningModule(nn.Module):
             return _recomputed(firing_strengths, x, mu, sigma, self.temperature)
         if self.sampling == "pixel":
             return sample(_recomputed(moments, x, mu, sigma, self.temperature))
-        # one value a kernel: drawn for each picture (Eq. 6), or the mean of the draws
+        # one value per kernel: sampled for each image (Eq. 6), or the expectation
         drawn = mu.expand(len(x), *mu.shape)
         if self.sampling == "kernel":
             drawn = drawn + sigma * torch.randn_like(drawn)
@@ -109,7 +111,7 @@ def membership(x: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
 def rule_weights(degrees: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Weights of the best and of the least matching kernels: both (…, K), summing to 1 over K.
 
-    Source: Eq. 2–5. Eq. 4 and 5 number them the other way round than Eq. 2 and 3, which are followed here.
+    Source: Eq. 2–5. Eq. 4 and 5 number the rules in the opposite order to Eq. 2 and 3, which are followed here.
     """
     return (degrees / temperature).softmax(-1), (-degrees / temperature).softmax(-1)
 
@@ -148,8 +150,8 @@ def moments(x: Tensor, mu: Tensor, sigma: Tensor, temperature: float) -> Moments
 def moments_in_one_pass(x: Tensor, mu: Tensor, sigma: Tensor, temperature: float) -> Moments:
     """`moments` from two exponentials per pixel and kernel: exp(−M/T) is the inverse of exp(M/T).
 
-    The weights are never formed: their sums over the kernels are enough, and nothing K-fold is kept for the gradient.
-    `temperature` ≥ `LEAST_TEMPERATURE`, below which exp(M/T) may leave float32.
+    The weights are never formed: their sums over the kernels are enough, and no K-fold tensor is kept for the gradient.
+    `temperature` must be at least `LEAST_TEMPERATURE`: below it exp(M/T) may leave the range of float32.
     """
     columns = x.transpose(0, 1).flatten(1)  # (B, C, H, W) -> (C, B·H·W)
     norm1, mean1, square1, norm2, mean2, square2 = (
@@ -165,7 +167,8 @@ def moments_in_one_pass(x: Tensor, mu: Tensor, sigma: Tensor, temperature: float
 class _KernelSums(torch.autograd.Function):
     """Σe, Σeμ, Σe²σ² over the kernels, and the same of 1/e, for e = exp((M − ½)/T): six tensors of the shape of x.
 
-    x: (C, n); μ, σ: (C, K). A group of channels at a time, so that only its K-fold tensors are in memory.
+    x: (C, n); μ, σ: (C, K). Channels are processed in groups, so that the K-fold tensors of only one group are in
+    memory.
     """
 
     @staticmethod
@@ -229,7 +232,7 @@ def over_kernels(weights: Tensor, values: Tensor) -> Tensor:
 
 
 def sample(m: Moments) -> tuple[Tensor, Tensor]:
-    """Draw (Y¹, Y²) at every pixel from two random numbers instead of K."""
+    """Sample (Y¹, Y²) at every pixel from two random numbers instead of K: two tensors of the moments' shape."""
     noise1, noise2 = torch.randn_like(m.mean1), torch.randn_like(m.mean1)
     # lower triangular root of the 2×2 covariance matrix; the square root has no slope at 0
     deviation1 = m.variance1.clamp(min=1e-12).sqrt()

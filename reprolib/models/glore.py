@@ -10,7 +10,7 @@ from reprolib.models.lip_network import Decoder, Heads, PredictionHeads, check_s
 
 
 class GloReUnit(nn.Module):
-    """Project pixels onto nodes by a learned 1×1 convolution, one graph convolution, project back, add.
+    """Project pixels onto nodes by a learned 1×1 convolution, apply a graph convolution, project back, and add.
 
     Input and output float32 (B, C, H, W), C divisible by 4. Source: Chen et al. 2019, Eq. 3–6.
     """
@@ -39,8 +39,8 @@ class GloReUnit(nn.Module):
 class GloReNetwork(nn.Module):
     """Lip network whose three finer scales pass through a GloRe unit instead of FLM, FGR and SE fusion.
 
-    Input float32 (N, 3, H, W), sides divisible by 32; output `Heads`. Units on every scale, states of C/4 channels
-    and 16/32/64 nodes are what Table V's parameter count needs; Yang et al. do not say.
+    Input float32 (N, 3, H, W), sides divisible by 32; output `Heads`. Yang et al. do not give these choices: units on
+    all three finer scales, states of C/4 channels and 16/32/64 nodes are what Table V's parameter count needs.
     """
 
     def __init__(

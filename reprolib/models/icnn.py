@@ -32,7 +32,7 @@ def enlarged(features: Tensor, like: Tensor) -> Tensor:
 
 
 def enlarged_with_parity(features: Tensor, like: Tensor) -> Tensor:
-    """As `enlarged`, and two more channels: whether the row, and the column, of a pixel is odd (Zhou et al.)."""
+    """As `enlarged`, with two more channels that mark the pixels of odd rows and of odd columns (Zhou et al.)."""
     features = enlarged(features, like)
     batch, _, height, width = features.shape
     odd_rows = (torch.arange(height).to(features) % 2)[:, None].expand(batch, 1, height, width)
@@ -41,7 +41,7 @@ def enlarged_with_parity(features: Tensor, like: Tensor) -> Tensor:
 
 
 def pyramid(images: Tensor, rows: int) -> list[Tensor]:
-    """The images and their repeated max-pools: 128, 64, 32, 16, or 81, 41, 21, 11."""
+    """The images and their repeated max-pools, `rows` scales in all: sides 128, 64, 32, 16, or 81, 41, 21, 11."""
     scales = [images]
     while len(scales) < rows:
         scales.append(halved(scales[-1]))
@@ -65,16 +65,17 @@ def interlinked(rows: Sequence[Tensor], enlarge: Callable[[Tensor, Tensor], Tens
 
 
 def interlinked_channels(channels: Sequence[int], *, parity: int = 0) -> list[int]:
-    """Channels of the rows that `interlinked` gives: 24, 48, 72, 56; `parity`: those that up-sampling adds."""
+    """Channels of each row after `interlinked`: 24, 48, 72, 56 for `CHANNELS`; `parity`: those added by up-sampling."""
     above, below = (0, *channels[:-1]), (*(c + parity for c in channels[1:]), 0)
     return [sum(three) for three in zip(above, channels, below, strict=True)]
 
 
 class ICNN(nn.Module):
-    """The network of both stages of STN-iCNN: iCNN with batch normalisation, ReLU and two convolutions a step.
+    """The network of both stages of STN-iCNN: iCNN with batch normalisation, ReLU and two convolutions per step.
 
     images: float32 (N, 3, H, W) of any size → logits float32 (N, labels, H, W).
-    Source: yin2020 Sec. 2.2 and Figure 2; layers as in the authors' code, those that their forward pass calls.
+    Source: yin2020 Sec. 2.2 and Figure 2; layers as in the authors' code, without those that its forward pass never
+    calls.
     """
 
     def __init__(self, labels: int, *, channels: Sequence[int] = CHANNELS) -> None:
@@ -95,10 +96,10 @@ class ICNN(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        # four scales of the picture, each with its own first features
+        # four scales of the image, each with its own first features
         scales = pyramid(images, len(self.inputs))
         rows = [layer(scale) for layer, scale in zip(self.inputs, scales, strict=True)]
-        # rows learn from their neighbours, all at once
+        # every row reads its neighbours, all rows at once
         for step in self.steps:
             linked = interlinked(rows, enlarged)
             rows = [layers(features) for layers, features in zip(step, linked, strict=True)]
@@ -114,10 +115,10 @@ def _normalised(before: int, after: int, activation: nn.Module) -> nn.Sequential
 
 
 class OriginalICNN(nn.Module):
-    """The iCNN of Zhou et al.: one convolution a step, tanh everywhere, no batch normalisation.
+    """The iCNN of Zhou et al.: one convolution per step, tanh everywhere, no batch normalisation.
 
-    images: float32 (N, 3, H, W) of any size → logits float32 (N, labels, H, W), `labels` with the background.
-    Each picture is standardised channel by channel, as the original's inputs are.
+    images: float32 (N, 3, H, W) of any size → logits float32 (N, labels, H, W), `labels` counts the background.
+    Each image is standardised channel by channel, as the original's inputs are.
     Source: Zhou, Hu and Zhang 2015, with the layers of their code.
     """
 
@@ -142,7 +143,7 @@ class OriginalICNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         scales = pyramid(F.instance_norm(images), len(self.inputs))
         rows = [layer(scale).tanh() for layer, scale in zip(self.inputs, scales, strict=True)]
-        # rows learn from their neighbours, all at once
+        # every row reads its neighbours, all rows at once
         for step in self.steps:
             linked = interlinked(rows, enlarged_with_parity)
             rows = [layer(features).tanh() for layer, features in zip(step, linked, strict=True)]

@@ -1,4 +1,4 @@
-"""Lip-reading related landmark points (LRLPs) and what is seen around them (Sheng et al. 2021, Sec. III-B)."""
+"""Lip-reading related landmark points (LRLPs) and the image around them (Sheng et al. 2021, Sec. III-B)."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def landmark_patches(frames: Tensor, landmarks: Tensor, size: int) -> Tensor:
 
 
 def relative_coordinates(landmarks: Tensor, points: Sequence[int]) -> Tensor:
-    """Landmarks (N, T, 68, 2) as seen from the tip of the nose, in face sizes: (N, T, K, 2) of the K `points`.
+    """The K `points` of landmarks (N, T, 68, 2), relative to the tip of the nose, in face sizes: (N, T, K, 2).
 
-    The face size of a frame is √(a² + b²) of the distance a between the eyes and b from their middle to the base of
-    the nose, neither of which a speaking mouth moves. Frames without landmarks (all zero) give zeros.
+    The face size of a frame is √(a² + b²) of the distance a between the eyes and b from their middle to the base of the
+    nose, neither of which a speaking mouth moves. Frames without landmarks (all zero) give zeros.
     Source: Sheng et al. 2021, Sec. IV-B, for the datum point; the scale is ours.
     """
     left, right = (landmarks[..., eye, :].mean(-2) for eye in EYES)

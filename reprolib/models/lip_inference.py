@@ -1,4 +1,4 @@
-"""How lip networks are trained and asked: one map of scores, several sizes of the image, modules switched off."""
+"""Lip networks in training and inference: one map of scores, several image sizes, modules ablated."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ STRIDES = (4, 8, 16)  # of the scales with modules
 
 
 class OneOutput(nn.Module):
-    """A network as the training loop knows networks: images in, one map of scores out.
+    """Adapter from a network to the training loop: images in, one map of scores out.
 
-    Input float32 (N, 3, H, W) in [−1, 1]; with `imagenet` the network gets ImageNet's mean and deviation instead.
-    In training the map of a network with three heads has segmentation, edge and auxiliary scores one after the other,
-    else segmentation alone.
+    Input float32 (N, 3, H, W) in [−1, 1]; with `imagenet` the network gets ImageNet's mean and standard deviation
+    instead. For a network with three heads the map holds, in training, segmentation, edge and auxiliary scores along
+    the channels; in evaluation it holds segmentation alone.
     """
 
     def __init__(self, network: nn.Module, *, imagenet: bool = False) -> None:
@@ -32,7 +32,7 @@ class OneOutput(nn.Module):
         self.network, self.imagenet = network, imagenet
 
     def train(self, mode: bool = True) -> OneOutput:
-        """As of any module, but the heads stay in training: they have no other difference than a quicker order."""
+        """As `nn.Module.train`, but the heads stay in training mode, which differs only in a faster order of steps."""
         super().train(mode)
         if hasattr(self.network, "heads"):
             self.network.heads.train()
@@ -46,7 +46,7 @@ class OneOutput(nn.Module):
 
 
 def as_imagenet(images: Tensor) -> Tensor:
-    """float (N, 3, H, W) in [−1, 1] -> with the mean and deviation that ImageNet's networks expect."""
+    """float (N, 3, H, W) in [−1, 1] -> the same with ImageNet's mean and standard deviation."""
     mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (pretrained.MEAN, pretrained.STD))
     return ((images + 1) / 2 - mean) / std
 
@@ -59,7 +59,7 @@ def inputs(images: np.ndarray) -> Tensor:
 class MultiScale(nn.Module):
     """Class probabilities, averaged over sizes of the image and its mirror image (yang2023 Sec. IV-A3).
 
-    Input float32 (N, 3, H, W); output (N, classes, H, W). Sizes are rounded to what the encoder takes.
+    Input float32 (N, 3, H, W); output (N, classes, H, W). Sizes are rounded to multiples of the encoder's stride.
     """
 
     def __init__(self, network: nn.Module, scales: Sequence[float]) -> None:
@@ -79,7 +79,7 @@ class MultiScale(nn.Module):
 
 @contextmanager
 def expecting(model: nn.Module) -> Iterator[None]:
-    """Within a `with` block, fuzzy learning modules take the expectation instead of random numbers."""
+    """Within a `with` block, fuzzy learning modules output the expectation instead of samples."""
     modules = [module for module in model.modules() if isinstance(module, FuzzyLearningModule)]
     before = [module.sampling for module in modules]
     for module in modules:
@@ -93,10 +93,10 @@ def expecting(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def mean_ablated(model: nn.Module, *kinds: type[nn.Module]) -> Iterator[None]:
-    """Within a `with` block, what the modules of these kinds compute is replaced by its mean over images and pixels.
+    """Within a `with` block, the output of the modules of these kinds is replaced by its mean over images and pixels.
 
-    For a `FuzzyLearningModule` that is Y¹ and Y², for `FuzzyGraphReasoning` what the nodes give back to the pixels.
-    What a trained network loses by it is what it gets from these parts; the convolutions around them stay.
+    For a `FuzzyLearningModule` the output is Y¹ and Y², for `FuzzyGraphReasoning` what the nodes give back to the
+    pixels. The score that a trained network loses is what these parts contribute; the convolutions around them stay.
     """
 
     def mean(x: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ def nodes_used(model: nn.Module, images: Tensor) -> dict[int, float]:
 def _measured(
     model: nn.Module, images: Tensor, kind: type[nn.Module], measure: Callable[[nn.Module, Tensor], Tensor]
 ) -> dict[int, float]:
-    """100 × the mean of what `measure` says of the input of each module of a kind, from the finest scale on."""
+    """Stride → 100 × the mean of `measure(module, input)` for each module of a kind, from the finest scale on."""
     found: dict[int, float] = {}
 
     def hook(stride: int) -> Callable:

@@ -17,7 +17,10 @@ STRIDE = 32
 
 
 class Heads(NamedTuple):
-    """Logits at the size of the picture: (N, classes, H, W), (N, 1, H, W), (N, classes, H, W)."""
+    """Logits at the size of the image.
+
+    logits (N, classes, H, W), edge_logits (N, 1, H, W), auxiliary_logits (N, classes, H, W).
+    """
 
     logits: Tensor
     edge_logits: Tensor
@@ -30,7 +33,8 @@ class LipNetwork(nn.Module):
     Input float32 (N, 3, H, W), sides divisible by 32 (ValueError for others); output `Heads`.
     The rows of Table II: `flm` "none", "rules" (without reconstruction) or "reconstruction"; `fgr` "none",
     "linear" (learned 1×1 projection) or "fuzzy". `kernels`, `nodes`, `temperature`, `sampling`, `shared_gcn` and
-    `normalised` are handed to the modules, the first two from the finest scale on. Source: Yang et al. 2023, Sec. III.
+    `normalised` are passed to the modules; the first two have one value per scale, finest first.
+    Source: Yang et al. 2023, Sec. III.
     """
 
     def __init__(
@@ -139,21 +143,21 @@ class PredictionHeads(nn.Module):
         return self.auxiliary(torch.cat([upsampled(x, size) for x in encoded], dim=1))
 
     def _auxiliary_first(self, encoded: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """The same logits, sooner: a 1×1 convolution and a bilinear up-sampling can change places."""
+        """The same logits, faster: a 1×1 convolution and a bilinear up-sampling can change places."""
         weights = self.auxiliary.weight.split([x.shape[1] for x in encoded], dim=1)
         parts = [upsampled(F.conv2d(x, weight), size) for x, weight in zip(encoded, weights, strict=True)]
         return sum(parts) + self.auxiliary.bias[:, None, None]
 
 
 def check_sides(images: Tensor) -> None:
-    """ValueError unless both sides of the pictures are divisible by 32."""
+    """ValueError unless both sides of the images are divisible by 32."""
     height, width = images.shape[-2:]
     if height % STRIDE or width % STRIDE:
         raise ValueError(f"Sides must be divisible by {STRIDE}, found {height}×{width}: resize or pad the images.")
 
 
 def conv_norm_relu(inputs: int, outputs: int, *, kernel: int) -> nn.Sequential:
-    """Convolution of the same size, batch normalisation, ReLU."""
+    """Size-preserving convolution, batch normalisation, ReLU."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.BatchNorm2d(outputs), nn.ReLU())
 
 

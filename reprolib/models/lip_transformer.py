@@ -25,10 +25,11 @@ class Encoded(NamedTuple):
 
 
 class Seq2Seq(nn.Module):
-    """What encoder–decoders over characters share: `beam_search` reads every one.
+    """Base of the encoder–decoders over characters, all of which `beam_search` can search.
 
-    A subclass has `encode`, `embedding`, `dropout`, `classifier`, and `decoder`: layers from texts (N·B, L, width),
-    the encoded clips and what of (L, L) a character may not see to texts and, asked for, attention to the frames.
+    A subclass defines `encode`, `embedding`, `dropout`, `classifier` and `decoder`. Each layer of `decoder` takes texts
+    (N·B, L, width), the encoded clips, and a bool mask (L, L) of what each character may not see. It returns texts and,
+    with `attention`, the attention to the frames.
     """
 
     def forward(self, features: Tensor, lengths: Tensor, previous: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ class Seq2Seq(nn.Module):
         return self.classifier(self._decode(previous, encoded)[0])
 
     def cross_attention(self, previous: Tensor, encoded: Encoded) -> Tensor:
-        """What each character attends to: (layers, N·B, heads, L, T), rows sum to one in evaluation mode."""
+        """Attention of each character to the frames: (layers, N·B, heads, L, T), rows sum to one in evaluation mode."""
         return torch.stack(self._decode(previous, encoded, attention=True)[1])
 
     def _decode(self, previous: Tensor, encoded: Encoded, *, attention: bool = False) -> tuple[Tensor, list[Tensor]]:
@@ -55,9 +56,9 @@ class Seq2Seq(nn.Module):
 class TransformerSeq2Seq(Seq2Seq):
     """Encoder over frames, decoder over characters; post-norm, sinusoidal positions.
 
-    features float32 (N, T, in_channels), lengths int64 (N,) valid frames, previous int64 (N, L) what the decoder has
-    said so far, SOS first -> logits (N, L, tokens). Tokens are those of `characters.Tokeniser`: EOS is tokens − 1, SOS
-    is `tokens` and only an input. Features of another width than the network's go through a linear layer first.
+    features float32 (N, T, in_channels), lengths int64 (N,) valid frames, previous int64 (N, L) the characters so far,
+    SOS first -> logits (N, L, tokens). Tokens are those of `characters.Tokeniser`: EOS is tokens − 1; SOS is `tokens`
+    and occurs only in the input. A linear layer adapts features of another width than the network's.
     Source: Sheng et al. 2021, Sec. III-D and IV-B; sizes of the public TM-seq2seq.
     """
 
@@ -93,7 +94,7 @@ class TransformerSeq2Seq(Seq2Seq):
 
 
 class DecoderLayer(nn.TransformerDecoderLayer):
-    """Torch's decoder layer, post-norm, for several texts of one clip at a time, with its attention to the clip."""
+    """PyTorch's post-norm decoder layer for several texts per clip, which can also return its attention to the clip."""
 
     def forward(
         self, texts: Tensor, encoded: Encoded, future: Tensor, *, attention: bool = False
@@ -110,8 +111,9 @@ class DecoderLayer(nn.TransformerDecoderLayer):
 class TransformerCTC(nn.Module):
     """Self-attention over frames and a distribution over characters for each; blank is 0, character c is c + 1.
 
-    features float32 (N, T, in_channels), lengths int64 (N,) -> logits (N, T, tokens + 1). Twice the encoder's layers
-    of the encoder–decoder; with 39 tokens the sizes of the public TM-CTC (its 40th output is EOS, never a target).
+    features float32 (N, T, in_channels), lengths int64 (N,) -> logits (N, T, tokens + 1). It has twice as many encoder
+    layers as the encoder–decoder. With 39 tokens its sizes are those of the public TM-CTC, whose 40th output is EOS and
+    never a target.
     """
 
     def __init__(
@@ -148,12 +150,12 @@ def projection(in_channels: int, width: int) -> nn.Module:
 
 
 def padded(lengths: Tensor, frames: int) -> Tensor:
-    """Which of (N, frames) lie after a clip's end."""
+    """Mask of the frames after each clip's end: bool (N, frames)."""
     return torch.arange(frames, device=lengths.device) >= lengths[:, None]
 
 
 def later(length: int, device: torch.device) -> Tensor:
-    """Which of (L, L) a character may not see: those after it."""
+    """Causal mask bool (L, L): true where a character may not look, at those after it."""
     return torch.ones(length, length, dtype=torch.bool, device=device).triu(1)
 
 
@@ -162,13 +164,13 @@ def with_positions(x: Tensor) -> Tensor:
     half = (x.shape[-1] + 1) // 2
     rates = torch.exp(torch.arange(half, device=x.device) * (-2 * math.log(10_000) / x.shape[-1]))
     angles = torch.arange(x.shape[1], device=x.device)[:, None] * rates
-    # (L, half, 2) -> (L, width): sine and cosine of each rate side by side
+    # (L, half, 2) -> (L, width): sine and cosine of each frequency side by side
     positions = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, : x.shape[-1]]
     return x + positions.to(x.dtype)
 
 
 def embedded(embedding: nn.Embedding, tokens: Tensor) -> Tensor:
-    """Tokens (N, L) as vectors (N, L, width), of the size of their positions' code."""
+    """Embeddings (N, L, width) of tokens (N, L), scaled by √width, plus their positions."""
     return with_positions(embedding(tokens) * math.sqrt(embedding.embedding_dim))
 
 
@@ -177,7 +179,7 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of texts (N·B, L, width) to the frames of their N clips; its weights (N·B, heads, L, T), or None."""
     memory, padding = encoded
-    # the texts of a clip stand one after the other, so that its frames are projected once: (N, B·L, width)
+    # the texts of a clip are joined to one sequence, so that its frames are projected once: (N, B·L, width)
     together = texts.reshape(len(memory), -1, texts.shape[-1])
     seen, weights = layer(
         together, memory, memory, key_padding_mask=padding, need_weights=attention, average_attn_weights=False
@@ -209,7 +211,7 @@ def frames_needed(text: Sequence) -> int:
 def ctc_loss(logits: Tensor, lengths: Tensor, texts: Sequence[Sequence[int]]) -> Tensor:
     """Mean over clips of −log p(text) / length, from logits (N, T, tokens + 1) and texts as tokens without EOS.
 
-    UserError for a clip with fewer frames than its text has characters and adjacent repeats: no path spells it.
+    UserError for a clip with fewer frames than `frames_needed` for its text: no path spells it.
     """
     for clip, (frames, text) in enumerate(zip(lengths.tolist(), texts, strict=True)):
         if frames < (needed := frames_needed(text)):
@@ -224,7 +226,7 @@ def ctc_loss(logits: Tensor, lengths: Tensor, texts: Sequence[Sequence[int]]) ->
 
 
 def ctc_prefix_beam(logits: Tensor, lengths: Tensor, *, width: int = 6) -> list[list[int]]:
-    """The most probable text of each clip by prefix beam search, as tokens; all paths of a text count together."""
+    """Most probable text of each clip, as tokens, by prefix beam search, which adds up all paths of a text."""
     probabilities = logits.detach().double().log_softmax(-1).cpu().numpy()
     return [_prefix_beam(p[:frames], width) for p, frames in zip(probabilities, lengths.tolist(), strict=True)]
 
@@ -243,7 +245,7 @@ def _prefix_beam(log_p: np.ndarray, width: int) -> list[int]:
         # no new letter: a blank, or the last letter held
         same_blank = total + frame[BLANK]
         same_letter = np.where(last == BLANK, -np.inf, letter + frame[last])
-        # a prefix that stands in the beam already collects the paths that reach it from its parent
+        # a prefix that is in the beam already collects the paths that reach it from its parent
         place = {prefix: row for row, prefix in enumerate(prefixes)}
         for row, prefix in enumerate(prefixes):
             parent = place.get(prefix[:-1]) if prefix else None

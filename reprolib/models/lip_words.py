@@ -1,4 +1,4 @@
-"""Word-level lip reading: the two-stream network of Sheng et al. 2021 and the systems of their Table VI."""
+"""Word-level lip reading: the two-stream network of Sheng et al. 2021 and the other methods of their Table VI."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class TwoStream(nn.Module):
     """Global and local features side by side, read by `head`; a stream that is None is left out.
 
     crops float32 (N, T, h, w), frames (N, T, H, W), landmarks (N, T, 68, 2) in pixels of the frames, lengths int64 (N,)
-    or None for clips without padding -> logits (N, classes). What an absent stream needs may be left out. `masks`
-    (N, C, T, h, w) are further channels of the crops, for a global stream that takes 1 + C. `head` takes features
+    or None for clips without padding -> logits (N, classes). The inputs of an absent stream may be omitted. `masks` (N,
+    C, T, h, w) are further channels of the crops, for a global stream with 1 + C input channels. `head` takes features
     (N, T, channels) and lengths. ValueError without any stream. Source: Sheng et al. 2021, Fig. 1.
     """
 
@@ -41,7 +41,7 @@ class TwoStream(nn.Module):
         lengths: Tensor | None = None,
         masks: Tensor | None = None,
     ) -> Tensor:
-        """What the back end reads: (N, T, channels), global channels first."""
+        """Input of the back end: (N, T, channels), global channels first."""
         streams = []
         if self.global_stream is not None:
             seen = crops if masks is None else torch.cat([crops[:, None], masks], dim=1)
@@ -66,7 +66,7 @@ class MultipleTowers(nn.Module):
 
     crops float32 (N, frames, h, w), lengths int64 (N,) or None -> logits (N, classes). `width` scales all channels (64
     is the paper's). The number of frames is fixed: ValueError for another.
-    Source: Chung and Zisserman 2016, MT with 25 frames; BatchNorm stands for their local normalisation.
+    Source: Chung and Zisserman 2016, MT with 25 frames; BatchNorm replaces their local normalisation.
     """
 
     def __init__(self, classes: int, *, frames: int = 25, width: int = 64):
@@ -91,7 +91,7 @@ class MultipleTowers(nn.Module):
 
 
 class WASWords(nn.Module):
-    """WAS for words: its encoder, and a classifier of the state after the first frame, which it reaches last.
+    """WAS for words: its encoder, and a classifier of the LSTM's final state; the LSTM ends at the first frame.
 
     crops float32 (N, T, h, w), lengths int64 (N,) or None -> logits (N, classes). `width` scales all channels (64 is
     the paper's). Source: Chung et al. 2017, the "watch" part; the classifier in place of the spelling decoder is ours.
@@ -104,7 +104,7 @@ class WASWords(nn.Module):
         self.channels = self.encoder.watch.out_channels  # of `features`
 
     def features(self, crops: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """What the encoder's LSTMs and the spelling decoder of sentences read: (N, T, channels)."""
+        """Input of the encoder's LSTMs and of the spelling decoder of sentences: (N, T, channels)."""
         return self.encoder.watch(crops, _all_frames(crops) if lengths is None else lengths)
 
     def forward(self, crops: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -113,10 +113,10 @@ class WASWords(nn.Module):
 
 
 class BLSTMBackEnd(nn.Module):
-    """Two LSTM stacks in opposite directions that meet at the top, scores per frame.
+    """Two LSTM stacks in opposite directions, concatenated at the top, with scores for each frame.
 
     features float32 (N, T, in_channels), lengths int64 (N,) or None -> scores (N, classes), the mean over frames of the
-    log softmax, so that their negative at the right word is the mean loss of the frames.
+    log softmax. The negative score of the right word is therefore the mean loss of the frames.
     Source: Stafylakis and Tzimiropoulos 2017.
     """
 
@@ -250,14 +250,14 @@ class Inception3d(nn.Module):
             self.one(clips),
             self.a(self.before_a(clips), lengths),
             self.b(self.before_b(clips), lengths),
-            # zeros are no maxima: all values are at least 0
+            # zeroed padding changes no maximum: all values are at least 0
             self.pooled(self.pool(without_padding(clips, lengths, dim=2))),
         )
         return torch.cat(branches, dim=1)
 
 
 class Convolution3d(nn.Module):
-    """3-D convolution without bias, BatchNorm and ReLU, which does not see padding; `stride` is that of the picture."""
+    """3-D convolution without bias, BatchNorm and ReLU, which does not see padding; `stride` is the spatial one."""
 
     def __init__(self, inputs: int, channels: int, kernel: tuple[int, int, int], *, stride: int = 1):
         super().__init__()
@@ -272,7 +272,7 @@ class Convolution3d(nn.Module):
 
 
 class _SpatialPool(nn.Module):
-    """Maxima of 3×3 pixels at stride 2 in each frame."""
+    """3×3 max-pool of stride 2 in each frame."""
 
     def forward(self, clips: Tensor, lengths: Tensor | None = None) -> Tensor:
         return F.max_pool3d(clips, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
@@ -288,7 +288,7 @@ def _convolution(inputs: int, channels: int, kernel: int, *, stride: int = 1, po
 
 
 def _vgg_m(inputs: int, width: int) -> nn.Sequential:
-    """VGG-M from its second convolution to its last pool, which gives 3×3 pixels for pictures of any size."""
+    """VGG-M from its second convolution to its last pool, which gives 3×3 pixels for images of any size."""
     return nn.Sequential(
         _convolution(inputs, 4 * width, 5, stride=2, pool=True),
         _convolution(4 * width, 8 * width, 3),
@@ -300,7 +300,7 @@ def _vgg_m(inputs: int, width: int) -> nn.Sequential:
 
 @in_float32
 def recurrent(network: nn.LSTM | nn.GRU, features: Tensor, lengths: Tensor | None) -> Tensor:
-    """Outputs (N, T, 2·hidden) of a bidirectional network (batch first) that sees valid frames only, else zeros."""
+    """Outputs (N, T, 2·hidden) of a bidirectional network (batch first) on the valid frames; zeros in the padding."""
     if lengths is None:
         return network(features)[0]
     packed = nn.utils.rnn.pack_padded_sequence(features, lengths.cpu(), batch_first=True, enforce_sorted=False)

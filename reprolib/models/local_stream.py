@@ -67,12 +67,12 @@ class LCFE(nn.Module):
 
 
 class LocalStream(nn.Module):
-    """Features of the motion around and of the landmarks `points`, related by a graph network, mean over landmarks.
+    """Motion and coordinate features of the landmarks `points`, related by a graph network, mean over landmarks.
 
-    frames float32 (N, T, H, W), landmarks (N, T, 68, 2) in their pixels, lengths int64 (N,) or None for clips without
-    padding -> (N, T, channels). LMFE and LCFE give half of the channels each; without `motion` or `coordinates` a
-    linear layer brings the other's half to all channels, so that the graph network stays as it is. `graph` stands in
-    for ASST-GCN; else `graph_options` are those of `ASSTGCN`. In evaluation mode padding changes nothing.
+    frames float32 (N, T, H, W), landmarks (N, T, 68, 2) in pixels of the frames, lengths int64 (N,) or None for clips
+    without padding -> (N, T, channels). LMFE and LCFE give half of the channels each. Without `motion` or `coordinates`
+    a linear layer widens the other half to all channels, so that the graph network is unchanged. `graph` replaces
+    ASST-GCN; otherwise `graph_options` are those of `ASSTGCN`. In evaluation mode padding changes nothing.
     ValueError with neither motion nor coordinates, and for channels that 8 does not divide.
     Source: Sheng et al. 2021, Fig. 2.
     """
@@ -106,7 +106,7 @@ class LocalStream(nn.Module):
         return self.graph(self.nodes(frames, landmarks, lengths), lengths).mean(2)
 
     def nodes(self, frames: Tensor, landmarks: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """What the graph network gets, one vector for each landmark and frame: (N, T, K, channels)."""
+        """Input of the graph network, one vector per landmark and frame: (N, T, K, channels)."""
         features = []
         if self.motion is not None:
             patches = landmark_patches(frames, landmarks[:, :, list(self.points)], self.patch)

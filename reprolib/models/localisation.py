@@ -1,8 +1,8 @@
 """Localisation networks of yin2020: from the rough mask to θ, one transform for each of the six parts (Eq. 2).
 
-Both start near a given θ: the last layer's weights are small and the mean θ of the training set stands in its place.
-From random values the crops would miss the parts, and the gradient of the part loss would say nothing about where
-they are. The weights are not zero, so that from the first step a gradient reaches what lies before.
+Both start near a given θ, the training set's mean: it is added in the last layer, whose initial weights are small. From
+random values the crops would miss the parts, and the gradient of the part loss would say nothing about where they are.
+The weights are not zero, so that a gradient reaches the earlier layers from the first step.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class LocalisationNetwork(nn.Module):
     """ResNet-18 on the rough mask, the default of the authors' code.
 
     probabilities: float32 (N, 9, h, w) of any size from 32 → θ float32 (N, 6, 2, 3), constrained.
-    mean: θ (6, 2, 3) that it starts at; zeros without it. isotropic: one scale for both axes (Sec. 2.3).
+    mean: the initial θ (6, 2, 3), zeros if None. isotropic: one scale for both axes (Sec. 2.3).
     backbone: a torchvision ResNet of basic blocks, from random weights.
     The paper has nine layers "simplified from VGG16" whose widths it does not give.
     """
@@ -59,9 +59,9 @@ class LocalisationNetwork(nn.Module):
 class LightLocalisation(nn.Module):
     """The light network of the authors' code: 15 convolutions of six channels, whose last map 2×3 is θ.
 
-    probabilities: float32 (N, 9, h, w) → θ float32 (N, 6, 2, 3), constrained, entries below 1 by tanh. A mask of
+    probabilities: float32 (N, 9, h, w) → θ float32 (N, 6, 2, 3), constrained, entries within ±1 by tanh. A mask of
     another size is first scaled to 128², the size that ends at 2×3. `mean` and `isotropic` as in `LocalisationNetwork`;
-    the mean is a buffer inside the tanh, since a convolution's bias is one for all six entries of a part.
+    the mean is a buffer added before the tanh, since a convolution has one bias for all six entries of a part.
     """
 
     SIZE = 128

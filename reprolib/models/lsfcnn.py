@@ -18,9 +18,10 @@ Conjunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 class FuzzyAndModule(nn.Module):
     """Fuzzify C/4 channels and let C/4 rules "x_1 is K_1 AND x_2 is K_2 AND …" fire at every pixel.
 
-    Input and output float32 (B, C, H, W), C divisible by 4; μ and σ have shape (C/4 channels, C/4 rules). The
-    firing strengths themselves are the output's features. `conjunction` is AND: the minimum, as OR is the maximum in
-    Yang et al. 2023, Sec. III-B (a product over 64 channels is 0 in float32), or `and_by_product`.
+    Input and output float32 (B, C, H, W), C divisible by 4; μ and σ have shape (C/4 channels, C/4 rules). The firing
+    strengths themselves are passed on as features. `conjunction` computes AND: by default the minimum, as OR is the
+    maximum in Yang et al. 2023, Sec. III-B. The alternative is `and_by_product`; over 64 channels a product is 0 in
+    float32.
     Source: Guan et al. 2020.
     """
 

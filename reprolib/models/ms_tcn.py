@@ -16,8 +16,8 @@ class MSTCN(nn.Module):
     """Blocks of parallel dilated convolutions over time, the mean over a clip's frames, and a linear layer.
 
     features float32 (N, T, in_channels), lengths int64 (N,) or None for clips without padding -> logits (N, classes).
-    `channels` is that of one branch, 3·channels that of a block; `blocks` are the blocks' dilations. In evaluation
-    mode padding changes nothing; in training it counts in the statistics of BatchNorm.
+    `channels` is the width of one branch; a block has 3·channels. `blocks` lists the blocks' dilations. Padding changes
+    nothing in evaluation mode, but enters the statistics of BatchNorm in training.
     Source: Sheng et al. 2021, Fig. 4 (three blocks); layers in the order of Martinez et al. 2020, with their dropout.
     """
 

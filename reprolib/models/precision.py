@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 def in_float32(function: Callable) -> Callable:
-    """`function` of tensors and tuples of them, computed without autocast, every bfloat16 argument made float32.
+    """`function` of tensors and tuples of tensors, run without autocast, with every bfloat16 argument cast to float32.
 
-    For what eight bits cannot carry: exponents that differ by little, coordinates of pixels, sums over many terms,
-    states of LSTMs and GRUs (which autocast computes in float16 on CUDA, whatever it is told).
-    Other types of argument pass as they are.
+    Use it where the eight significant bits of bfloat16 are too few: exponents that differ little, pixel coordinates,
+    sums over many terms, states of LSTMs and GRUs (which autocast computes in float16 on CUDA, whatever its dtype).
+    Arguments are positional; those of other types pass unchanged.
     """
 
     @wraps(function, updated=())

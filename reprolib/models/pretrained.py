@@ -24,9 +24,9 @@ def normalised(images: Tensor) -> Tensor:
 
 
 def load_imagenet(name: str) -> dict[str, Tensor]:
-    """torchvision's state dict for ImageNet: from its cache folder, else downloaded there; the hash is checked.
+    """torchvision's ImageNet weights as a state dict, from its cache folder or downloaded there; the hash is checked.
 
-    UserError without file and network, or for a file that is damaged.
+    UserError if the file is damaged or can be neither found nor downloaded; ValueError for a name outside `NAMES`.
     """
     weights = _weights(name)
     try:
@@ -50,7 +50,7 @@ def encoder(name: str, *, pretrained: bool = True) -> nn.Module:
 
 
 def unet(name: str, classes: int, *, pretrained: bool = True, **options: Any) -> smp.Unet:
-    """SMP's U-Net with an encoder from ImageNet; `options` go to `smp.Unet`.
+    """SMP's U-Net with ImageNet or random weights in its encoder; `options` go to `smp.Unet`.
 
     (N, 3, H, W) from `normalised`, sides multiples of 32 -> scores (N, classes, H, W).
     """
@@ -62,9 +62,9 @@ def unet(name: str, classes: int, *, pretrained: bool = True, **options: Any) ->
 
 
 def load_into_smp(smp_encoder: nn.Module, name: str) -> None:
-    """ImageNet weights for an SMP encoder of that name.
+    """Load ImageNet weights into an SMP encoder of that name, in place.
 
-    SMP's own `encoder_weights="imagenet"` downloads from another hub, which leaves torchvision's cache folder unused.
+    SMP's own `encoder_weights="imagenet"` downloads from another hub and does not use torchvision's cache folder.
     """
     smp_encoder.load_state_dict(load_imagenet(name))
 

@@ -1,4 +1,4 @@
-"""torchvision's classifiers at a quarter of their width: what a CPU can train on pictures of a quarter of the area.
+"""torchvision's classifiers at a quarter of their width, which a CPU can train on images of a quarter of the area.
 
 Their features are those of `reprolib.models.encoders` with a quarter of the channels.
 """

@@ -1,8 +1,8 @@
-"""The grid transformer of yin2020 and its inverse: cut parts out of a picture, and put them back.
+"""The grid transformer of yin2020 and its inverse: crop parts out of an image, and put them back.
 
-θ (N, P, 2, 3) maps a pixel of a patch to a place in the picture, both in units where the middle of the first pixel is
-−1 and that of the last is 1. Crops are exact where the pixels of a patch fall on pixels of the picture: at odd patch
-sizes with whole-numbered centres. Places are computed in float64, since half a unit in the last place of a float32 θ
+θ (N, P, 2, 3) maps pixels of a patch to positions in the image, both in units in which the centre of the first pixel is
+−1 and that of the last is 1. Crops are exact where the pixels of a patch fall on pixels of the image: at odd patch
+sizes with whole-numbered centres. Positions are computed in float64, since half a unit in the last place of a float32 θ
 is a hundred-thousandth of a pixel in a frame of 1024.
 """
 
@@ -16,15 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 FREE = ((1, 0, 1), (0, 1, 1))  # the entries of θ that may differ from zero, Eq. 15
-ROUNDING = 1e-4  # pixels: more than float32 θ errs in a frame of 4096, less than anyone sees
-FAR = -1e6  # pixels: outside every picture
-OUTSIDE = 3.0  # in θ's units, where a picture reaches from −1 to 1
+ROUNDING = 1e-4  # pixels: above the rounding error of float32 θ in a frame of 4096, too small to see
+FAR = -1e6  # pixels: outside every image
+OUTSIDE = 3.0  # in θ's units, where an image reaches from −1 to 1
 
 
 def constrain(theta: Tensor, *, isotropic: bool = False) -> Tensor:
     """θ (…, 2, 3) without rotation and shear: Eq. 15.
 
-    Four entries stay free, as in the authors' code; `isotropic`, as the paper says, leaves three: both scales become
+    Four entries stay free, as in the authors' code. With `isotropic`, as the paper says, three do: both scales become
     their mean.
     """
     free = torch.tensor(FREE, dtype=theta.dtype, device=theta.device)
@@ -49,7 +49,7 @@ def theta_of_centres(centres: Tensor, *, frame: tuple[int, int], patch: int | Se
 
 
 def centres_of_theta(theta: Tensor, *, frame: tuple[int, int]) -> Tensor:
-    """Middles of the crops, pixels (x, y), float64 (N, P, 2): the inverse of `theta_of_centres`."""
+    """Centres of the crops, pixels (x, y), float64 (N, P, 2): the inverse of `theta_of_centres`."""
     last = torch.tensor([frame[1] - 1, frame[0] - 1], dtype=torch.float64, device=theta.device)
     return _onto_pixels((theta[..., 2].double() + 1) / 2 * last)
 
@@ -57,12 +57,12 @@ def centres_of_theta(theta: Tensor, *, frame: tuple[int, int]) -> Tensor:
 def crop(image: Tensor, theta: Tensor, *, patch: int, mode: str = "bilinear") -> Tensor:
     """Grid transformer, Eq. 3 and 14: the parts of `image` (N, C, H, W) at θ, (N, P, C, patch, patch).
 
-    mode: "bilinear" for pictures, "nearest" for labels (of two pixels equally near, the left and the upper one).
-    Zeros outside the picture, and throughout where θ is not finite. Differentiable in `image` and, if bilinear, in θ.
+    mode: "bilinear" for images, "nearest" for labels (of two pixels equally near, the left and the upper one). Zeros
+    outside the image, and throughout where θ is not finite. Differentiable in `image` and, if bilinear, in θ.
     """
     parts = theta.shape[1]
     grid = _grid(theta, size=(patch, patch), source=image.shape[-2:], mode=mode, half=-1)
-    # the parts' grids below one another: all sample the same picture
+    # the parts' grids stacked vertically: all sample the same image
     grid = grid.flatten(1, 2)  # (N, P, h, w, 2) -> (N, P h, w, 2)
     sampled = F.grid_sample(image.double(), grid, mode=mode, padding_mode="zeros", align_corners=True)
     return sampled.unflatten(2, (parts, patch)).transpose(1, 2).to(image.dtype)  # (N, C, P, h, w) -> (N, P, C, h, w)
@@ -72,7 +72,7 @@ def place(patches: Tensor, theta: Tensor, *, frame: tuple[int, int], mode: str =
     """Inverse grid transformer, Eq. 5: `patches` (N, P, C, h, w) at their places in the frame, (N, P, C, H, W).
 
     Zeros outside a patch, and throughout where θ is not finite or has no inverse. What `crop` takes with the same θ
-    comes back to where it was.
+    returns to its original position.
     """
     batch, parts = theta.shape[:2]
     bottom = torch.tensor([[[[0.0, 0.0, 1.0]]]], dtype=torch.float64, device=theta.device)
@@ -86,24 +86,24 @@ def place(patches: Tensor, theta: Tensor, *, frame: tuple[int, int], mode: str =
 
 
 def roi_align(image: Tensor, theta: Tensor, *, patch: int) -> Tensor:
-    """RoI-Align in place of the grid transformer: one sample a bin, boxes of patch × patch pixels around θ's middles.
+    """RoI-Align in place of the grid transformer: one sample per bin, boxes of patch × patch pixels around θ's centres.
 
-    Shapes as in `crop`. The scales of θ are not used, and no gradient reaches θ. Outside the picture the first pixel
+    Shapes as in `crop`. The scales of θ are not used, and no gradient reaches θ. The first pixel outside the image
     repeats the border's.
     """
     batch, parts = theta.shape[:2]
     first = centres_of_theta(theta.detach(), frame=image.shape[-2:]) - (patch - 1) / 2
     number = torch.arange(batch, device=theta.device).repeat_interleave(parts)[:, None]
-    corners = first.flatten(0, 1).nan_to_num(nan=FAR)  # its kernel does not look for NaN
+    corners = first.flatten(0, 1).nan_to_num(nan=FAR)  # torchvision's kernel does not check for NaN
     boxes = torch.cat([number, corners, corners + patch], dim=1).to(image.dtype)
     patches = torchvision.ops.roi_align(image, boxes, output_size=patch, sampling_ratio=1, aligned=True)
     return patches.unflatten(0, (batch, parts))
 
 
 def _grid(theta: Tensor, *, size: Sequence[int], source: Sequence[int], mode: str, half: float) -> Tensor:
-    """Where the pixels of a picture of `size` lie in one of size `source`: float64 (N, P, h, w, 2) for grid_sample.
+    """Where the pixels of an image of `size` lie in one of size `source`: float64 (N, P, h, w, 2) for grid_sample.
 
-    half: −1 or 1, the direction in which "nearest" takes places half-way between two pixels.
+    half: −1 or 1, the direction in which "nearest" rounds positions half-way between two pixels.
     """
     batch, parts = theta.shape[:2]
     theta = theta.double()  # which mixed precision leaves alone too
@@ -120,6 +120,6 @@ def _grid(theta: Tensor, *, size: Sequence[int], source: Sequence[int], mode: st
 
 
 def _onto_pixels(places: Tensor) -> Tensor:
-    """Places a rounding error away from a pixel are moved onto it; the gradient passes unchanged."""
+    """Move positions within a rounding error of a pixel onto it; the gradient passes unchanged."""
     error = places.detach().round() - places.detach()
     return places + torch.where(error.abs() < ROUNDING, error, 0)

@@ -22,14 +22,14 @@ class GraphReasoning(nn.Module):
         super().__init__()
         inner = channels // 4
         self.phi = nn.Conv2d(channels, inner, 1)
-        # one slope and one offset a channel: Table V's count has no room for a fuller layer
+        # one slope and one offset per channel: Table V's count has no room for a full layer
         self.slope = nn.Parameter(torch.ones(inner))
         self.offset = nn.Parameter(torch.zeros(inner))
         self.theta = nn.Conv2d(channels, outputs, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         phi = F.relu(self.phi(features)).flatten(2)  # (B, C/4, D), D = H·W
-        # Λ, positive: which similarities count in this picture
+        # Λ, positive: which similarities count in this image
         weights = (self.slope * phi.mean(2) + self.offset).sigmoid()
         weighted = weights[..., None] * phi
         # degrees of the pixels, the row sums of φ Λ φᵀ: (B, 1, D)
@@ -45,8 +45,8 @@ class GraphReasoning(nn.Module):
 class SpyGRNetwork(nn.Module):
     """Graph reasoning on all four scales, summed from the coarsest to the finest, and the lip network's heads.
 
-    Input float32 (N, 3, H, W), sides divisible by 32; output `Heads`. Reasoning to `width` channels on each scale
-    and no other decoder are what Table V's counts need; Yang et al. do not say.
+    Input float32 (N, 3, H, W), sides divisible by 32; output `Heads`. Yang et al. do not give these choices: reasoning
+    to `width` channels on each scale, and no other decoder, is what Table V's counts need.
     """
 
     def __init__(self, *, classes: int = 5, encoder: str = "resnet34", width: int = 64):

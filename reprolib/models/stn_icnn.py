@@ -1,4 +1,4 @@
-"""STN-iCNN: rough labels of the whole face, six crops around its parts, fine labels of each, one face again.
+"""STN-iCNN: rough labels of the whole face, six crops around its parts, fine labels of each, reassembled into one face.
 
 Parts in order: brow 1, brow 2, eye 1, eye 2, nose, mouth. Classes: background, brow 1, brow 2, eye 1, eye 2, nose,
 upper lip, inner mouth, lower lip.
@@ -39,7 +39,7 @@ class FineStage(nn.ModuleDict):
             frame = full.shape[-2:]
             centres = centres_of_theta(theta.detach(), frame=frame)
             theta = theta_of_centres(centres, frame=frame, patch=sides).to(full.dtype)
-        # six crops of the picture at its full size, Eq. 3
+        # six crops of the full-size image, Eq. 3
         singles = sample(full, theta[:, :SINGLE], patch=self.patch)
         mouth = sample(full, theta[:, SINGLE:], patch=self.mouth_patch)[:, 0]
         # fine labels, Eq. 4
@@ -60,10 +60,12 @@ class STNICNN(nn.Module):
 
     coarse: (N, 3, s, s) → logits (N, 9, s, s). localiser: softmax of those → θ (N, 6, 2, 3); the baseline has none.
     fine: the networks "brow", "eye", "nose" and "mouth" (see `FineStage`).
-    patch: side of the crops, of the mouth's too unless `mouth_patch` says otherwise. Odd sides are exact.
-    cropper: "stn", the grid transformer at the localiser's θ, through which the part loss teaches the first stage too;
-    "baseline", centroids of the rough mask; "roi_align", RoI-Align at the middles of the localiser's θ. Through the
-    last two no gradient reaches the first stage. Source: yin2020 Sec. 2.1, Figure 1.
+    patch: side of the crops, pixels, also of the mouth's unless `mouth_patch` is given. Crops are exact at odd sides.
+    cropper: "stn" is the grid transformer at the localiser's θ; through it the part loss trains the first stage, too.
+    "baseline" crops at centroids of the rough mask, "roi_align" by RoI-Align at the centres of the localiser's θ;
+    through these no gradient reaches the first stage. ValueError for another cropper, or where its localiser is
+    missing.
+    Source: yin2020 Sec. 2.1, Figure 1.
     """
 
     def __init__(

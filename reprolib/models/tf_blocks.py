@@ -24,9 +24,9 @@ from reprolib.models.lip_transformer import (
 class SpatioTemporalFusion(nn.Module):
     """Maps float32 (N, T, C, h, w) -> features (N, T, C): positions weighted by what is seen around them.
 
-    A 3×3×3 convolution, one group a channel, looks at the neighbours in space and time; a softmax over the h·w
-    positions of a frame weighs them. It stands in for the front end's global average, which it equals at first. With
-    `lengths` (N,), frames after a clip's end are as if they were not there.
+    A depthwise 3×3×3 convolution reads the neighbours in space and time; a softmax over the h·w positions of a frame
+    gives their weights. The module replaces the front end's global average, which it equals at first. Frames after a
+    clip's end, given by `lengths` (N,), have no effect.
     """
 
     def __init__(self, channels: int):
@@ -47,7 +47,8 @@ class TFBlock(nn.Module):
     """Convolution over time, then self-attention to the near frames, then a feed-forward layer; each with a residual.
 
     x float32 (N, L, width), padding bool (N, L) -> (N, L, width). Attention reaches `window` steps to each side. A
-    causal block sees no later step, neither in its convolution nor in its attention.
+    causal block sees no later step, neither in its convolution nor in its attention. ValueError for an even
+    `kernel_size`.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class TFBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, padding: Tensor) -> Tensor:
-        # short patterns: what stands in the padding must not come in
+        # short patterns; padding must not reach the valid frames
         steps = F.pad(x.masked_fill(padding[..., None], 0).transpose(1, 2), self.around)
         x = self.norms[0](x + self.dropout(self.convolution(steps).relu().transpose(1, 2)))
         # the near past and future
@@ -84,7 +85,7 @@ class TFBlock(nn.Module):
         return self.norms[2](x + self.dropout(self.feed_forward(x)))
 
     def _blocked(self, padding: Tensor) -> Tensor:
-        """What may not be attended to, (N, L, L); every step sees itself, a padded one too."""
+        """Mask of what may not be attended to, bool (N, L, L); every step sees itself, a padded one too."""
         at = torch.arange(padding.shape[1], device=padding.device)
         distance = at - at[:, None]
         far = (distance.abs() > self.window) | (later(len(at), at.device) if self.causal else False)
@@ -115,9 +116,9 @@ class TFDecoderLayer(nn.Module):
 class TFSeq2Seq(Seq2Seq):
     """TF blocks over frames, causal TF blocks with attention to the frames over characters.
 
-    Input, output and tokens as `lip_transformer.TransformerSeq2Seq`; `beam_search` reads both. `kernel_size` and
-    `window` are those of `TFBlock`. With `fusion` the input are maps (N, T, in_channels, h, w), which
-    `SpatioTemporalFusion` makes into features.
+    Input, output and tokens as in `lip_transformer.TransformerSeq2Seq`; `beam_search` works with both. `kernel_size`
+    and `window` are those of `TFBlock`. With `fusion` the input is maps (N, T, in_channels, h, w), which
+    `SpatioTemporalFusion` turns into features.
     """
 
     def __init__(

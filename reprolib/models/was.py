@@ -16,8 +16,8 @@ WINDOW = 5  # frames of a stack
 class WASEncoder(nn.Module):
     """Crops float32 (N, T, h, w), lengths (N,) -> outputs (N, T, hidden) in the order of frames, and the last state.
 
-    VGG-M over stacks of five frames, then LSTMs from the last frame to the first. The state is what `ReversedLSTM`
-    gives; its top h is what the whole clip comes to.
+    VGG-M over stacks of five frames, then LSTMs from the last frame to the first. The state is that of `ReversedLSTM`;
+    the h of its last layer summarises the whole clip.
     """
 
     def __init__(self, *, width: int = 96, hidden: int = 256, layers: int = 3):
@@ -32,8 +32,8 @@ class WASEncoder(nn.Module):
 class VGGMFrontEnd(nn.Module):
     """Crops float32 (N, T, h, w), lengths (N,) -> features (N, T, out_channels): VGG-M over stacks of five frames.
 
-    The stack of a frame is centred on it; the first and the last valid frame stand for those outside the clip.
-    `width` is the number of channels of the first layer; 512/96 of it come out.
+    Each stack is centred on its frame; beyond the clip's ends its first or last valid frame is repeated. `width` is the
+    number of channels of the first layer; the output has 512/96 times as many.
     """
 
     def __init__(self, *, width: int = 96):
@@ -105,7 +105,7 @@ def _reversed(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 class Watched(NamedTuple):
-    """Clips as the spelling LSTM sees them: memory (N, T, hidden), padding bool (N, T), its first state."""
+    """Clips as the spelling LSTM sees them: memory (N, T, hidden), padding bool (N, T), and its initial h and c."""
 
     memory: Tensor
     padding: Tensor
@@ -115,10 +115,10 @@ class Watched(NamedTuple):
 class WASDecoder(nn.Module):
     """The network after the front end: a time-reversed LSTM over frames and a spelling LSTM with additive attention.
 
-    features float32 (N, T, in_channels), lengths (N,), previous (N, L) -> logits (N, L, tokens), as
-    `lip_transformer.TransformerSeq2Seq`, so that `beam_search` reads both. In training, every character after SOS is
-    replaced with probability `sampling` by the one that the network has just found most probable. The spelling LSTM
-    starts from the encoder's last state through a linear layer, as the two differ in width.
+    features float32 (N, T, in_channels), lengths (N,), previous (N, L) -> logits (N, L, tokens), as in
+    `lip_transformer.TransformerSeq2Seq`, so that `beam_search` works with both. In training, each character after SOS
+    is replaced with probability `sampling` by the one that the network has just found most probable. A linear layer
+    maps the encoder's last state to the spelling LSTM's initial state, because their widths differ.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class WASDecoder(nn.Module):
         return self._decode(previous, encoded)[0]
 
     def cross_attention(self, previous: Tensor, encoded: Watched) -> Tensor:
-        """What each character attends to: (1, N·B, 1, L, T), one layer with one head; rows sum to one."""
+        """Attention of each character to the frames: (1, N·B, 1, L, T), one layer with one head; rows sum to one."""
         return self._decode(previous, encoded)[1][None, :, None]
 
     def _decode(self, previous: Tensor, encoded: Watched) -> tuple[Tensor, Tensor]:

@@ -35,12 +35,12 @@ def load(study_id: str) -> Study:
 
 
 def store_of(parameters: StudyParameters) -> RunStore:
-    """Where these parameters' records live: smoke runs apart, they never replace published results."""
+    """The store of these parameters' records; smoke runs have their own and never replace published results."""
     return RunStore(_results(parameters))
 
 
 def context_of(parameters: StudyParameters) -> Context:
-    """Where these parameters' trials run."""
+    """The device, data root and results folder of these parameters' trials."""
     data_root = Path(parameters.data_root).expanduser().resolve() if parameters.data_root else None
     return Context(device=parameters.device, data_root=data_root, results=_results(parameters))
 
@@ -49,7 +49,7 @@ def needed(study: Study, parameters: StudyParameters, rows: Collection[str] = ()
     """The trials of the tables and figures that `parameters.tables` names, each once, in paper order.
 
     `rows`: printed names of rows; empty = all. Rows whose dataset is not under the data root are left out, with a
-    sentence on stderr. UserError for a row that the chosen tables do not have.
+    sentence on stderr. UserError for a row that the chosen tables do not have, and if the dataset of no row is there.
     """
     places = study.trials(parameters.model_copy(update={"tables": []}))
     chosen = select(places, parameters.tables)
@@ -77,9 +77,9 @@ def _possible(study: Study, parameters: StudyParameters, trials: list[Trial]) ->
 
 
 def check_datasets(data_root: Path, datasets: Mapping[str, ModuleType]) -> list[str]:
-    """What of a study's datasets (folder → loader with `check`) is under `data_root`, line by line.
+    """Lines that describe which of a study's datasets (folder → loader with `check`) are under `data_root`.
 
-    A dataset is there where its loader finds it. UserError where none is there, or one is incomplete.
+    UserError if none is there, or one is incomplete.
     """
     found = []
     for module in datasets.values():

@@ -1,6 +1,6 @@
 """facesynth: faces from a parametric renderer, with exact part labels and landmarks.
 
-Left and right are the picture's, as in HELEN: landmarks 17–21 are `brow_l`, 36–41 `eye_l`. Ears and beards are
+Left and right are as seen in the image, as in HELEN: landmarks 17–21 are `brow_l`, 36–41 `eye_l`. Ears and beards are
 skin, clothes are background, glasses keep the labels beneath them. Hair is labelled as a region, not by strands.
 Every sample is a function of (seed, index) and its options alone; `person` fixes identity and appearance.
 """

@@ -114,7 +114,7 @@ def draw_person(rng: np.random.Generator, *, hair: float, beard: float, glasses:
 
 @lru_cache(maxsize=1)
 def noise_bank() -> np.ndarray:
-    """float32 (4, 512, 512), read-only: coarse, middling and fine fractal noise and hair strands, about N(0, 1)."""
+    """float32 (4, 512, 512), read-only: coarse, medium and fine fractal noise and hair strands, about N(0, 1)."""
     rng = np.random.Generator(np.random.PCG64(20260))
     bank = np.zeros((4, 512, 512), np.float32)
     for layer, octaves in ((0, (4, 8, 16)), (1, (16, 32, 64)), (2, (96, 192, 512))):

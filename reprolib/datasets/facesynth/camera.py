@@ -1,4 +1,4 @@
-"""What a camera does to a picture: motion blur, defocus, few pixels, noise, JPEG."""
+"""Faults of a camera: motion blur, defocus, low resolution, noise, JPEG."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Camera:
-    """Faults of one camera at one moment; lengths in pixels of a picture 128 pixels high."""
+    """Faults of one camera at one moment; lengths in pixels of an image 128 pixels high."""
 
     motion: float = 0.0
     motion_angle: float = 0.0
     defocus: float = 0.0
-    resolution: float = 1.0  # share of the pixels' pitch that the sensor resolves
+    resolution: float = 1.0  # width and height that the sensor resolves, as a share of the image's
     noise: float = 0.0  # standard deviation in grey levels
     jpeg: int = 0  # quality; 0 = not compressed
 
@@ -38,7 +38,7 @@ def draw_camera(
 
 
 def expose(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """uint8 (H, W, 3): what `camera` makes of `image` (float32, 0…255)."""
+    """uint8 (H, W, 3): `image` (float32 (H, W, 3), 0…255) as taken by `camera`."""
     h, w = image.shape[:2]
     unit = h / 128
     if camera.motion * unit > 1.2:

@@ -1,4 +1,4 @@
-"""A picture and its label map, painted together from back to front."""
+"""An image and its label map, painted together from back to front."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Canvas:
         return _soften(out, soft)
 
     def strokes(self, lines, thickness: float, *, soft: float = 0.0, closed: bool = False) -> np.ndarray:
-        """float32 (H, W) in [0, 1]: lines (n, 2) each; thinner than a pixel = fainter."""
+        """float32 (H, W) in [0, 1]: polylines (n, 2), `thickness` in pixels; those thinner than a pixel are fainter."""
         out = np.zeros(self.size, np.uint8)
         points = [np.round(np.clip(line, -4000, 4000) * (1 << _SHIFT)).astype(np.int32) for line in lines]
         value = int(255 * min(1.0, thickness))

@@ -59,7 +59,7 @@ IDENTITY_MODES = (
 
 @dataclass(frozen=True)
 class Expression:
-    """What the face does: lips and jaw in [0, 1], `wide` and `brow` in [−1, 1], gaze in eye widths."""
+    """State of the face: lips and jaw in [0, 1], `wide` and `brow` in [−1, 1], gaze in eye widths."""
 
     jaw: float = 0.0  # the jaw drops
     part: float = 0.0  # the lips part without the jaw: the upper one rises, the lower one falls
@@ -94,7 +94,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class View:
-    """Where a head stands in the picture: pixel of its origin (between the cheekbones) and pixels per unit."""
+    """Position of a head in the image: pixel of its origin (between the cheekbones) and pixels per unit."""
 
     rotation: np.ndarray
     x: float
@@ -177,7 +177,7 @@ def express(points: np.ndarray, e: Expression) -> np.ndarray:
 def forehead(points: np.ndarray, height: float, peak: float = 0.0, count: int = 13) -> np.ndarray:
     """float64 (count, 3): the hairline from temple 16 over the forehead to temple 0, `height` above the temples.
 
-    `peak` > 0 lowers its middle (widow's peak), < 0 lets the temples recede.
+    `peak` > 0 lowers its middle (widow's peak) and raises its sides (receding temples), < 0 does the opposite.
     """
     angle = np.linspace(0, np.pi, count)[:, None]
     right, left = points[16], points[0]

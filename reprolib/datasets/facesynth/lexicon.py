@@ -1,4 +1,4 @@
-"""Words, their phonemes (ARPAbet, stress left out), and the visemes in which many of them fall together."""
+"""Words, their phonemes (ARPAbet, stress left out), and the visemes, which several phonemes can share."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _VISEMES: dict[str, tuple[str, ...]] = {
 
 
 def viseme_classes(word: str) -> tuple[str, ...]:
-    """The visemes of one word of LEXICON, in order; words that look alike on the lips have equal ones."""
+    """The visemes of one word, in order; words that look alike have equal ones. UserError if it is not in LEXICON."""
     if word not in LEXICON:
         near = difflib.get_close_matches(word, LEXICON, n=3)
         hint = f"did you mean {' or '.join(near)}" if near else "use a word of facesynth.LEXICON"

@@ -1,4 +1,4 @@
-"""Things in front of a face: hands, microphones, scarves and masks, cups, and objects of no name."""
+"""Things in front of a face: hands, microphones, scarves and masks, cups, and other objects."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def paste_occluder(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put one random occluder over a rendered or real face.
 
-    image: uint8 (H, W, 3); labels: uint8 (H, W); label: what its pixels are called; near: pixel (x, y) of the middle
-    of the face, else the picture's; scale: width of the face in pixels, else 0.55 of the picture's shorter side;
-    kind: one of KINDS, else drawn. Returns new arrays of the same shapes and types.
+    image: uint8 (H, W, 3); labels: uint8 (H, W); label: the occluder's label; near: pixel (x, y) of the middle
+    of the face, else the image's; scale: width of the face in pixels, else 0.55 of the image's shorter side;
+    kind: one of KINDS, else a random one. Returns new arrays of the same shapes and types.
     """
     h, w = labels.shape
     scale = 0.55 * min(h, w) if scale is None else float(scale)
     near = (w / 2, h / 2) if near is None else near
     kind = KINDS[rng.choice(len(KINDS), p=(0.3, 0.15, 0.18, 0.12, 0.25))] if kind is None else kind
     draw = {"hand": _hand, "microphone": _microphone, "scarf": _scarf, "cup": _cup, "object": _object}[kind]
-    # the occluder stands in the light of the picture: as bright as the surroundings of the face are
+    # the occluder is lit like the image: as bright as the surroundings of the face are
     y0, y1, x0, x1 = (
         int(np.clip(v, 0, m))
         for v, m in (

@@ -1,4 +1,4 @@
-"""Drawing one face at random: who, how, where, in what light, through which camera."""
+"""One random face: person, expression, pose, light, background and camera."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .relief import Light
 _PERSON, _OWN_PERSON, _SCENE, _FRAME = 1, 2, 3, 4  # streams of random numbers, so that none depends on another
 
 
-# what comes before a mouth without hiding all of it
+# occluders that can be in front of a mouth without hiding all of it
 MOUTH_OCCLUDERS = ("hand", "microphone", "cup", "object")
 
 
 @dataclass(frozen=True)
 class FaceOptions:
-    """How hard the pictures are: probabilities in [0, 1], ranges of pose in degrees, strengths around 1."""
+    """Difficulty of the images: probabilities in [0, 1], ranges of pose in degrees, strengths around 1."""
 
     hair: float = 0.93
     beard: float = 0.22
@@ -49,7 +49,7 @@ class FaceOptions:
     camera_strength: float = 1.0
     crop_margin: float = 0.35  # around the box of the landmarks, as a share of its longer side
     crop_jitter: float = 0.06  # of place and size, as a share of the picture
-    annotator_noise: float = 0.0  # standard deviation in pixels of label borders and landmarks
+    annotator_noise: float = 0.0  # standard deviation in pixels of the error of label borders and landmarks
 
     def __post_init__(self):
         for name in (
@@ -299,9 +299,10 @@ def _face(seed, index, height, width, options, person, mouth) -> Face:
 def render(
     seed: int, index: int, *, size: int = 128, options: FaceOptions = DEFAULT, person: int | None = None
 ) -> Face:
-    """Face `index` of the endless series `seed`; `person` fixes who it is, else everybody is somebody else.
+    """Face `index` of the infinite series with this `seed`; `person` fixes the identity, else every index has its own.
 
-    Returns a Face of size × size pixels; the same arguments give the same picture on every machine.
+    Returns a Face of size × size pixels; the same arguments give the same image on every machine. UserError for a
+    size below 16 pixels or a negative seed, index or person.
     """
     return _face(seed, index, size, size, options, person, mouth=False)
 

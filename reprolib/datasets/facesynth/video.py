@@ -41,7 +41,7 @@ class Category:
     roll: float
     sway: float  # of place, as a share of the picture
     light: float  # how much direction and brightness of the light change
-    occluder: float  # probability that something passes before the face
+    occluder: float  # probability that something passes in front of the face
     settings: dict  # FaceOptions of light and camera
 
 
@@ -80,9 +80,9 @@ def blinks(rng: np.random.Generator, frames: int, fps: float, *, per_second: flo
 
 @dataclass(frozen=True)
 class Delivery:
-    """How words are spoken: `pace` > 1 is faster, `shift` seconds later than in the middle of the clip.
+    """How words are spoken: `pace` > 1 is faster; `shift` is their offset from the clip's middle, in seconds.
 
-    before, after: other words around them, seen as far as the clip reaches.
+    before, after: other words spoken around them, seen as far as the clip reaches.
     """
 
     pace: float = 1.0
@@ -122,7 +122,7 @@ def _mouth(words, rng, frames, fps, how: Delivery) -> tuple[np.ndarray, tuple[tu
 
 @dataclass(frozen=True)
 class _Take:
-    """Everything but the pixels of a clip: a scene for each frame, what is said when, and what is still random."""
+    """Everything but the pixels of a clip: a scene for each frame, the words' times, and the random generator."""
 
     scenes: list[Scene]
     words: tuple[tuple[str, int, int], ...]
@@ -259,9 +259,10 @@ def speak(
     person: int | None = None,
     frames: int | None = None,
 ) -> Clip:
-    """A person says `text` (words of LEXICON), in the middle of `frames` frames, else for as long as it takes.
+    """A person says `text` in the middle of `frames` frames (None: as many as it takes).
 
-    Words with equal `viseme_classes` differ in nothing that the lips show. Light, camera and occluders: `options`.
+    Words with equal `viseme_classes` look the same. Light, camera and occluders: `options`. UserError for a word that
+    is not in LEXICON.
     """
     words = tuple(text.lower().split())
     _, _, spans = timeline(words, tempo=0.85)
@@ -285,11 +286,11 @@ def speak_closely(
     options: FaceOptions = DEFAULT,
     person: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `speak`, but of the face only what lies under the eyes, through a picture that is framed by `frame`.
+    """As `speak`, but only the face below the eyes, in an image framed by `frame`.
 
-    (grey frames uint8 (T, size, size), landmarks float32 (T, 68, 2)). `frame` maps the clip's landmarks to the (2, 3)
-    similarity that takes them into the picture: nothing is painted larger than it is seen. Eyes, brows, ears, hair,
-    glasses, occluders and labels are left out; the head moves about a third as much.
+    Returns (grey frames uint8 (T, size, size), landmarks float32 (T, 68, 2)). `frame` maps the clip's landmarks to the
+    (2, 3) similarity that takes them into the image, so that nothing is painted larger than it is seen. Eyes, brows,
+    ears, hair, glasses, occluders and labels are left out; the head moves about a third as much as in `speak`.
     """
     take = _take(tuple(text.lower().split()), seed, index, frames, fps, size, _CALM, options, person, how)
     landmarks = np.stack([moment.head().landmarks for moment in take.scenes])

@@ -1,4 +1,4 @@
-"""What one trial of masi2020 is: typed, frozen, and all that its numbers depend on."""
+"""The configuration of one trial of masi2020: typed, frozen, and all that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Training:
     batch_size: int
     lr: float
     final_lr: float
-    drop_after: int = 2  # the learning rate drops after more than so many epochs without a better score
+    drop_after: int = 2  # the learning rate drops after more than this many epochs without a better score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Config:
     loss: Loss = "cross_entropy"
     alpha: float = ALPHA
     beta: float = BETA
-    start: Start = "random"  # the loss of the transfer stage whose weights it starts from, or where else it starts
+    start: Start = "random"  # initial weights: random, ImageNet's, or a transfer stage's with this loss
     regularised: bool = False  # "+reg.": dropout 0.2 and flips
     occluded_teacher: bool = False  # "+Occ.Aug.": the teacher sees pasted occluders
     train_faces: int = 0  # at most; 0 = all that the dataset has

@@ -1,7 +1,7 @@
-"""One face at a time of masi2020: its crop, its ground truth for occlusion, and the random numbers that it gets.
+"""Single faces of masi2020: their crops, ground truth for occlusion, and random number generators.
 
-Real faces are cropped as the paper's: a square around the face, here around the contour f that is projected from
-dlib's landmarks. Ground truth for occlusion follows Sec. 3.1 without morphology (`ground_truth`), as in the paper.
+Real faces are cropped as the paper's: a square around the face, here around the contour f that is projected from dlib's
+landmarks. Ground truth for occlusion follows Sec. 3.1 without morphology (`ground_truth`), as in the paper.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from reprolib.datasets.segmentation_transfer import contour_points, face_contour
 from reprolib.studies.masi2020.rows import PREPARATION
 
 SEED = 2020
-# of random numbers for the frames of each set's faces, and for their pasted occluders
+# random number streams for the frames of each set's faces, and for their pasted occluders
 STREAMS = {"teacher": 1, "teacher-validation": 2, "train": 3, "validation": 4, "test": 5, "transfer": 6, "real": 7}
 # LFW is funnelled: without a detector's jitter, the mean mask is nearly as good as a network that looks at the face
 MOST_TURN = 30  # degrees to either side
 MOST_ZOOM, MOST_SHIFT = 1.35, 0.12  # of the square's side
-SLIVER = 15  # of the height of f: a narrower rest between f and the annotated face is no occlusion
-SPECK = 1 / 500  # of the picture
-ZOOM = 4  # dlib places landmarks on whole pixels: faces are enlarged so many times
+SLIVER = 15  # 1/15 of the height of f: a narrower gap between f and the annotated face is no occlusion
+SPECK = 1 / 500  # of the image's area
+ZOOM = 4  # faces are enlarged this many times, because dlib places landmarks on whole pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ def ground_truth(face: np.ndarray, contour: np.ndarray, occluder: np.ndarray) ->
     face: bool (H, W), annotated face. contour: bool (H, W), the whole face f. occluder: bool (H, W), what was pasted.
     Face is the annotated face inside f, less the occluder; occlusion is the rest of f. So hair, beards that are
     annotated as hair, hats and hands inside f are occlusion; neck, ears, hair and occluders outside f are background.
-    What an opening by a fifteenth of f's height removes of the rest is background, too: f and the annotation never
-    agree to the pixel, and a loss over blobs would weigh each sliver between them like a whole face.
+    Parts of this rest that an opening by a fifteenth of f's height removes are background, too: f and the annotation
+    never agree to the pixel, and a loss over blobs would weigh each sliver between them like a whole face.
     """
     width = max(3, 2 * round(contour.any(axis=1).sum() / SLIVER / 2) + 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
@@ -72,8 +72,9 @@ def crop(
 
     image: uint8 (H, W, 3). face: bool (H, W), annotated face, or None without labels (all are 0 then). points: (68, 2)
     landmarks, or None: then f is the convex hull of `face`. The square is `cofw.BOX_MARGIN` times the longer side of
-    f's box; beyond the image it repeats the edge, and labels are 255. frame: random numbers that turn the face and
-    enlarge and shift its square, as a detector's boxes vary, or None. occluder: random numbers for it, or None.
+    f's box; beyond the image it repeats the edge, and labels are 255. frame: random generator that rotates the face and
+    enlarges and shifts its square, as a detector's boxes vary, or None. occluder: random generator for the occluder, or
+    None.
     """
     if frame is not None:
         image, face, points = turned(image, face, points, frame)
@@ -105,7 +106,7 @@ def crop(
 
 
 def without_specks(labels: np.ndarray) -> np.ndarray:
-    """Labels uint8 (S, S) in which components of occlusion smaller than `SPECK` of the picture do not count (255)."""
+    """Labels uint8 (S, S) in which components of occlusion smaller than `SPECK` of the image are ignored (255)."""
     _, components, found, _ = cv2.connectedComponentsWithStats((labels == 2).astype(np.uint8), connectivity=8)
     small = found[:, cv2.CC_STAT_AREA] < SPECK * labels.size
     small[0] = False  # all that is no occlusion
@@ -115,7 +116,7 @@ def without_specks(labels: np.ndarray) -> np.ndarray:
 def turned(
     image: np.ndarray, face: np.ndarray | None, points: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Image, annotated face and landmarks turned by up to `MOST_TURN` degrees; arguments as in `crop`."""
+    """Image, annotated face and landmarks rotated by up to `MOST_TURN` degrees; arguments as in `crop`."""
     middle = np.argwhere(face).mean(axis=0)[::-1] if points is None else points.mean(axis=0)
     matrix = cv2.getRotationMatrix2D([float(v) for v in middle], float(rng.uniform(-MOST_TURN, MOST_TURN)), 1.0)
     size = image.shape[1::-1]
@@ -128,7 +129,7 @@ def turned(
 
 
 def _shifted(square: tuple[int, int, int], rng: np.random.Generator | None) -> tuple[int, int, int]:
-    """A square (x, y, side) enlarged and shifted at random; as it is without random numbers."""
+    """A square (x, y, side) enlarged and shifted at random; unchanged if `rng` is None."""
     if rng is None:
         return square
     x, y, side = square

@@ -46,7 +46,7 @@ REAL_OCCLUDERS = ("glasses", "hat")
 
 @dataclass(frozen=True, kw_only=True)
 class Faces:
-    """The three sets of one task; nobody is in two of them, but for the official lists of Part Labels (`PartFaces`)."""
+    """The three sets of one task; nobody is in two of them, except in Part Labels' official lists (see `PartFaces`)."""
 
     train: FaceSet
     validation: FaceSet
@@ -58,7 +58,7 @@ class PartFaces(Faces):
     """The Part Labels task: 0 background, 1 face and neck, 2 hair; only the test sets have superpixels.
 
     test_large: the test faces at the annotated size (250 pixels; twice `size` in smoke runs), for predictions
-    up-sampled by nearest neighbour; its superpixels are int16. superpixels: whose they are. clean: bool (N,), the test
+    up-sampled by nearest neighbour; its superpixels are int16. superpixels: their origin. clean: bool (N,), the test
     faces whose person is in no other list.
     """
 
@@ -103,9 +103,10 @@ def part_labels(config: Config, data_root: Path | None) -> PartFaces:
 def occlusion(config: Config, data_root: Path | None) -> Faces:
     """Occluded faces: 0 background, 1 face, 2 occlusion, with boxes, landmarks and persons.
 
-    lfw-occluded, lfw-parts: of the LFW training images whose people are in no other list, the half that the teacher
-    does not see; test = the clean test images; `ground_truth`, occluders pasted over four faces in five. cofw: COFW,
-    its masks split by Sec. 3.1; every seventh training face is for validation. facesynth: rendered.
+    lfw-occluded, lfw-parts: the LFW training images whose people are in no other list, without the half that the
+    teacher sees; test = the clean test images. Their labels are those of `ground_truth`, with occluders pasted over
+    four faces in five. cofw: COFW, its masks split by Sec. 3.1; every seventh training face is for validation.
+    facesynth: rendered.
     """
     if config.dataset == "facesynth":
         train = _rendered_count(config.train_faces, RENDERED_TRAIN)
@@ -318,7 +319,7 @@ def _factorised(faces: FaceSet, larger: FaceSet) -> FaceSet:
     """COFW's binary masks with the occlusions split off by Sec. 3.1, without morphology (Sec. 4.1).
 
     Faces are detected in the `larger` images of the same faces. Where dlib finds none there is no contour: the image
-    keeps face and background alone. What is not to be counted (255) stays so. Each face counts as one person.
+    keeps face and background alone. Ignored pixels (255) stay ignored. Each face counts as one person.
     """
     scale = faces.images.shape[1] / larger.images.shape[1]
     found = (landmarks.detect_many(larger.images, cache=CACHE / "cofw") + 0.5) * scale - 0.5
@@ -389,7 +390,7 @@ def binary(faces: FaceSet) -> FaceSet:
 
 
 def resized(faces: FaceSet, size: int) -> FaceSet:
-    """The same faces with images, labels and superpixels at side `size`; landmarks and boxes move along."""
+    """The same faces with images, labels and superpixels at side `size`; landmarks and boxes are scaled with them."""
     scale = size / faces.images.shape[1]
     return replace(
         faces,
@@ -426,7 +427,7 @@ def _some(faces: Sequence, where: str) -> None:
 
 
 def _arrays(faces: FaceSet) -> dict[str, np.ndarray]:
-    """The fields of a set as arrays for the cache; its classes are known to whoever reads them."""
+    """The fields of a set as arrays for the cache, without the classes, which the reader supplies."""
     values = {f.name: getattr(faces, f.name) for f in fields(faces) if f.name != "classes"}
     if faces.tags is not None:
         values["tags"] = [" ".join(tags) for tags in faces.tags]

@@ -1,4 +1,4 @@
-"""What one trial of masi2020 does: teacher → pseudo-labels → pre-training → fine-tuning → scores."""
+"""One trial of masi2020: teacher → pseudo-labels → pre-training → fine-tuning → scores."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(config: Config, seed: int, context: Context) -> Outcome:
 
 
 def validate(config: Config, seed: int, context: Context) -> float:
-    """The best validation score of a row, without a look at the test faces: what tuning compares."""
+    """The best validation score of a row, which tuning compares; the test faces are not used."""
     fitted = _fitted(config, seed, context, Watched(_faces(config, context.data_root).validation, config))[1]
     return max(fitted.curves["validation"])
 
@@ -91,7 +91,7 @@ def _fitted(config: Config, seed: int, context: Context, watched: Watched) -> tu
 
 
 def build(config: Config, *, classes: int = 3) -> nn.Module:
-    """The network of a row, before training; `smoke` starts at random weights where others start from ImageNet."""
+    """The network of a row, before training; `smoke` uses random weights where others start from ImageNet."""
     imagenet = config.start == "imagenet" and config.profile != "smoke"
     if config.network == "FCN":
         return FCNMobileNet(classes=classes, pretrained=imagenet)
@@ -101,9 +101,10 @@ def build(config: Config, *, classes: int = 3) -> nn.Module:
 
 
 def prepared(network: nn.Module) -> Callable[[Batch], dict[str, Tensor]]:
-    """uint8 images (N, 3, H, W), labels and blobs of a batch as the network and its losses take them, on the device.
+    """A function that prepares a batch: uint8 images (N, 3, H, W), labels and blobs for the network and its losses.
 
-    [−1, 1] for the paper's network, as in the authors' release; ImageNet's mean and deviation for the others.
+    Images are in [−1, 1] for the paper's network, as in the authors' release; others get ImageNet's mean and standard
+    deviation. The tensors stay on the batch's device.
     """
     scaled = (lambda x: x.float().div(127.5).sub(1)) if isinstance(network, EncoderDecoder) else pretrained.normalised
 
@@ -127,7 +128,7 @@ class Constant(nn.Module):
 
 
 def _trivial(config: Config, context: Context) -> nn.Module:
-    """The best prediction without a look: each pixel's most frequent class in training, or face everywhere."""
+    """The best prediction that ignores the image: each pixel's most frequent class in training, or face everywhere."""
     if config.network == "AllFace":
         return Constant(torch.tensor([0.0, 1.0, -1.0]).view(3, 1, 1).expand(3, config.size, config.size).clone())
     labels = _faces(config, context.data_root).train.labels
@@ -163,7 +164,10 @@ def flip(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
 
 
 def move(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-    """Rotate (±30°), scale (×0.8–1.25) and shift (±10 %) every face; what runs over the edge is mirrored."""
+    """Rotate (±30°), scale (×0.8–1.25) and shift (±10 %) every face; beyond the edge the image is mirrored.
+
+    The blobs become the labels.
+    """
     n = len(batch["images"])
     turn, scale, x, y = (torch.rand(4, n, generator=generator) * 2 - 1).to(batch["images"].device)
     angle, zoom = turn * (torch.pi / 6), 1.25**scale
@@ -206,12 +210,12 @@ def predicted(network: nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 def network_of(work: Work) -> nn.Module:
-    """The network of a training, from random weights."""
+    """The network of a training, with random weights."""
     return build(replace(work.config, start="random"), classes=work.network.classes)
 
 
 def workload(work: Work, *, images: int) -> Workload:
-    """What `plan --measure` times: so many random images, with all classes as bands, and the training's loss."""
+    """The workload that `plan --measure` times: random images, labels of all classes in bands, the training's loss."""
     config, network = work.config, network_of(work)
     bands = (np.arange(config.size) * work.network.classes // config.size).astype(np.uint8)
     labels = np.tile(bands[:, None], (images, 1, config.size))
@@ -239,7 +243,7 @@ def _fit(
     seed: int,
     **more,
 ) -> Fitted:
-    """Train a network in place; the best epoch on the validation score stays."""
+    """Train a network in place; the epoch with the best validation score is kept."""
     sizes = (training.epochs, training.batch_size, training.lr)
     if training.final_lr < training.lr:
         schedule = Schedule.plateau(
@@ -259,7 +263,7 @@ def _once(config: Config, stage: str, seed: int, build_it, fit, context: Context
 
 
 def _teacher(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted]:
-    """A binary FCN, error-prone on purpose where something covers a face (Sec. 3.1); +Occ.Aug. pastes occluders."""
+    """A binary FCN, deliberately error-prone where something covers a face (Sec. 3.1); +Occ.Aug. pastes occluders."""
     of_stage = replace(config, network="FCN", start="imagenet", regularised=False)
 
     def fit(network: nn.Module) -> Fitted:
@@ -327,7 +331,7 @@ def _fine_tune(network: nn.Module, config: Config, seed: int, context: Context, 
         seed, augment=flip if config.regularised else None, validate=_validation(config, context.data_root),
         each_epoch=watched,
     )  # fmt: skip
-    # followed from before the first step on
+    # the curves begin before the first step
     curves = {name: [float(before[name]), *fitted.curves[name]] if name in before else curve
               for name, curve in fitted.curves.items()}  # fmt: skip
     return replace(fitted, curves=curves)
@@ -347,7 +351,7 @@ def _validation(config: Config, data_root: Path | None) -> Callable[[nn.Module],
 
 
 class Watched:
-    """What Figure 4 follows on validation faces, before fine-tuning and after every epoch: sparsity, and two masks."""
+    """Sparsity and two masks on validation faces, before fine-tuning and after every epoch, for Figure 4."""
 
     def __init__(self, faces: FaceSet, config: Config) -> None:
         self.faces, self.config = faces.subset(range(min(CURVE_FACES, len(faces)))), config
@@ -355,7 +359,7 @@ class Watched:
         self.predictions: list[np.ndarray] = []
 
     def __call__(self, network: nn.Module, epoch: int) -> dict[str, float]:
-        """The curves of an epoch, from −1: before the first."""
+        """The curves after `epoch`, counted from 0; −1 is before the first epoch."""
         found = predicted(network, self.faces.images)
         if self.config.task == "occlusion" and epoch + 1 in WATCHED_EPOCHS:
             self.epochs.append(epoch + 1)
@@ -363,7 +367,7 @@ class Watched:
         return {"sparsity": float(_sparsity(found, self.faces.labels, self.config).mean())}
 
     def arrays(self, network: nn.Module) -> dict[str, np.ndarray]:
-        """Two faces with their masks after some of the epochs; the last of them are those that are scored."""
+        """Two faces with their masks after some of the epochs; the last masks are those of the scored network."""
         last = predicted(network, self.faces.images[:2])
         return {
             "watched_images": self.faces.images[:2], "watched_labels": self.faces.labels[:2],
@@ -380,7 +384,7 @@ def _faces(config: Config, data_root: Path | None):
 
 
 def _sparsity(found: np.ndarray, labels: np.ndarray, config: Config) -> np.ndarray:
-    """Components too many or too few in each face: of all classes on Part Labels, of face or not else."""
+    """Surplus or missing components of each face: of all classes on Part Labels, otherwise of face and non-face."""
     if config.task == "parts":
         return metrics.sparsity(found, labels)
     return metrics.sparsity(found == FACE, np.where(labels == IGNORED, IGNORED, labels == FACE))
@@ -443,7 +447,7 @@ def _score_parts(network: nn.Module, config: Config, context: Context) -> Outcom
 
 
 def _speed(network: nn.Module, test: FaceSet, config: Config, context: Context) -> dict[str, float]:
-    """Images a second of the bare network, on a GPU alone: a small network on a CPU says nothing about the paper's."""
+    """Images per second of the bare network on a GPU; a small network on a CPU says nothing about the paper's."""
     if config.stage == "trivial" or context.device != "cuda":
         return {}
     images = prepared(network)({"images": _images(test.images[:1]).to(context.device)})["images"]
@@ -458,7 +462,7 @@ def _floats(scores: Mapping) -> dict[str, float]:
 
 
 def _examples(found: np.ndarray, test: FaceSet, config: Config) -> dict[str, np.ndarray]:
-    """Predictions on a few test faces, evenly spaced; the faces themselves beside the trivial rows."""
+    """Predictions on a few test faces, evenly spaced; trivial rows also keep the faces themselves."""
     chosen = np.linspace(0, len(test) - 1, min(EXAMPLES, len(test))).astype(int)
     arrays = {"example_predictions": found[chosen]}
     if config.stage == "trivial":
@@ -497,7 +501,7 @@ def _iou(found: np.ndarray, truth: np.ndarray) -> float:
 
 
 def facts() -> list[report.Fact]:
-    """Parameters, operations, receptive field and the loss's limit case, each with whose number it is."""
+    """Parameters, operations, receptive field and the loss's limit case, with the source of each published number."""
     model = EncoderDecoder().eval()
     path = receptive_field.longest_path(model)
     encoded = model.encoder(torch.zeros(1, 3, 128, 128))

@@ -1,4 +1,4 @@
-"""The figures of masi2020, from what its records kept and from the method itself."""
+"""The figures of masi2020, from its records and from the method itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def drawn(results: Results, parameters: StudyParameters) -> dict[str, Figure]:
-    """Name → figure, of one data source; a figure one of whose rows was not run is absent."""
+    """The figures of one data source by name; a figure is absent if one of its rows was not run."""
     records = results.by_row(parameters)
     kept = {name: results.arrays(of_seeds[0]) for name, of_seeds in records.items()}
     wanted: dict[str, tuple[Sequence[str], Callable[[], Figure]]] = {
@@ -170,7 +170,7 @@ def _loss_curves(records: Mapping[str, list[Record]]) -> Figure:
 
 
 def _faces_by_beta(kept: Mapping[str, Arrays]) -> Figure:
-    """Figure 4c: one row a face, one column a β, all from the consensus start."""
+    """Figure 4c: one row per face, one column per β, all from the consensus start."""
     images, labels = (kept[r.EVERYTHING][f"example_{name}"][:5] for name in ("images", "labels"))
     columns = {"input": list(images), "annotation": _tiles(images, labels, OCCLUSION)}
     columns["cross-entropy"] = _tiles(images, kept[r.CE_FINETUNED]["example_predictions"][:5], OCCLUSION)
@@ -181,7 +181,7 @@ def _faces_by_beta(kept: Mapping[str, Arrays]) -> Figure:
     return _grid(columns, OCCLUSION)
 
 
-# --- drawn from the method itself: no record stands behind them ---------------------------------------
+# --- drawn from the method itself, without records ----------------------------------------------------
 
 
 def architecture() -> Figure:
@@ -223,7 +223,7 @@ def receptive_field_map(*, size: int = 160) -> Figure:
 
 
 def intuition() -> Figure:
-    """Figure 3: what both losses ask of each pixel of a face with a hole and two stray pixels.
+    """Figure 3: the gradients of both losses at each pixel of a face with a hole and two stray pixels.
 
     Left: p(face). Then the gradient of each loss with respect to the logit of face, each on a scale of its own:
     cross-entropy treats each pixel alone; consensus pulls on whole regions.

@@ -131,7 +131,7 @@ SIZES = {
     "cpu": {"size": 96, "width": 16, "faces": 0, "transfer_faces": 0, "seeds": 3, "primary_seeds": 5},
     "gpu": {"size": 128, "width": 64, "faces": 0, "transfer_faces": 0, "seeds": 3, "primary_seeds": 3},
 }
-# Batches of 32 where the paper has 128 (Sec. 4.1), which would give eleven steps an epoch on Part Labels.
+# Batches of 32 where the paper has 128 (Sec. 4.1), which would give eleven steps per epoch on Part Labels.
 TEACHER_TRAINING = {
     "smoke": _training(1, 1, 8, 3e-4), "cpu": _training(40, 6, 16, 3e-4), "gpu": _training(100, 10, 32, 3e-4),
 }  # fmt: skip
@@ -139,11 +139,11 @@ TRANSFER_TRAINING = {  # 1e-3 to 1e-5 on plateaus, Sec. 4.1; patience outlasts b
     "smoke": _training(1, 1, 8, 1e-3, 1e-5), "cpu": _training(40, 6, 32, 1e-3, 1e-5, drop_after=1),
     "gpu": _training(60, 6, 32, 1e-3, 1e-5, drop_after=1),
 }  # fmt: skip
-SCRATCH_TRAINING = {  # as many steps as transfer and fine-tuning may take together, and the same falling rate
+SCRATCH_TRAINING = {  # as many steps as transfer and fine-tuning may take together, and the same falling learning rate
     "smoke": _training(2, 1, 8, 1e-3, 1e-5), "cpu": _training(300, 30, 32, 1e-3, 1e-5, drop_after=9),
     "gpu": _training(450, 30, 32, 1e-3, 1e-5, drop_after=9),
 }  # fmt: skip
-# Of the losses that are compared each gets the best of three rates, once they are tried; these are for all other rows.
+# Each compared loss gets the best of three learning rates, once they are tried; these are for all other rows.
 OCCLUSION_FINE_TUNING = {
     "smoke": _training(2, 1, 8, 1e-4), "cpu": _training(45, 8, 32, 3e-4), "gpu": _training(80, 8, 32, 1e-4),
 }  # fmt: skip
@@ -153,8 +153,8 @@ PARTS_FINE_TUNING = {
 PRETRAINED_FINE_TUNING = {  # networks that start from ImageNet
     "smoke": _training(1, 1, 8, 3e-4), "cpu": _training(50, 5, 16, 3e-4), "gpu": _training(60, 5, 32, 3e-4),
 }  # fmt: skip
-# Rows whose learning rate is tuned. Rows with the same task and loss take over their rates, other forms of consensus
-# that of consensus.
+# Rows whose learning rate is tuned. Rows with the same task and loss take over that learning rate; other forms of
+# consensus take over that of consensus.
 TUNED = {
     "paper": (PARTS_BASELINE, PARTS_CONSENSUS), "public": (CE_FINETUNED, CONSENSUS_FINETUNED, PER_BLOB, DICE),
 }  # fmt: skip
@@ -185,7 +185,7 @@ def rows(parameters: StudyParameters) -> list[Row]:
 
 
 def _with_tuned_rate(row: Row, log: list[tries.Try]) -> Row:
-    """A fine-tuned row with the best rate of its loss on its task, where that was tuned."""
+    """A fine-tuned row with the best learning rate of its loss on its task, if that was tuned."""
     config = row.config
     if config.start not in ("cross_entropy", "consensus") or config.training is None:
         return row

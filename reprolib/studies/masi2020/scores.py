@@ -1,4 +1,4 @@
-"""From what a record counted on each test face to the columns of masi2020's tables."""
+"""The columns of masi2020's tables, from the counts that a record keeps of each test face."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which trainings a trial of masi2020 needs, and on how many faces; what the stages that trials share depend on."""
+"""The trainings behind a trial of masi2020, their numbers of faces, and what shared stages depend on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def work(config: Config) -> list[Work]:
 
 
 def stage_spec(config: Config, stage: str) -> dict[str, Any]:
-    """All that a shared stage ("teacher" or "transfer") depends on, but its seed: trials with equal ones share it."""
+    """All that a shared stage ("teacher", "transfer") depends on, except its seed; trials with equal ones share it."""
     spec = {
         "stage": stage, "recipe": RECIPE, "arrays": [PREPARATION, CROPS], "dataset": source(config),
         "profile": config.profile, "size": config.size, "width": config.width,
@@ -52,7 +52,7 @@ def source(config: Config) -> str:
 
 
 def validation_count(train: int) -> int:
-    """Rendered faces for validation beside so many for training."""
+    """Number of rendered faces for validation, given the number for training."""
     return max(FEWEST_VALIDATION, round(VALIDATION_SHARE * train))
 
 
@@ -93,7 +93,7 @@ def _work(stage: str, dataset: str, config: Config, training: Training, loss: st
 
 
 def _faces(config: Config, available: tuple[int, int], most: int) -> tuple[int, int]:
-    """Faces for training and validation; `most` of them, where it is not 0."""
+    """Numbers of faces for training and validation; `most` limits them unless it is 0."""
     if config.dataset == "facesynth":
         train = most or RENDERED_TRAIN
         return train, validation_count(train)

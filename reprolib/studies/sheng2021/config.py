@@ -1,4 +1,4 @@
-"""What one trial of sheng2021 is: typed, frozen, and all that its numbers depend on."""
+"""The configuration of one trial of sheng2021: typed, frozen, and all that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Graph = Literal["both", "semantic", "attention", "plain", "none"]  # A^se + A^st
 BackEnd = Literal["MS-TCN", "mean", "BLSTM", "BGRU", "seq2seq", "CTC", "TF", "WAS"]
 Start = Literal[
     "random",
-    "streams",  # the streams start from their own training on words, and learn on
-    "kept",  # the streams come from a training on words and stay as they are: the back end learns alone
-    "nodes",  # LMFE and LCFE come from a training and stay as they are: graphs and back end learn
+    "streams",  # the streams start from their own training on words, and train further
+    "kept",  # the streams come from a training on words and are frozen: only the back end learns
+    "nodes",  # LMFE and LCFE come from a training and are frozen: graphs and back end learn
 ]
 
 
@@ -40,12 +40,12 @@ class Training:
     lr: float
     final_lr: float
     warmup: int = 0  # steps; sentences only
-    stage_epochs: int = 0  # of the curriculum: as many for parts of 1, of 2, of 3 … words; sentences only
+    stage_epochs: int = 0  # of each stage of the curriculum, parts of 1, 2, 3 … words; sentences only
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Clips in frames and pixels, and networks; in brackets the paper's."""
+    """Sizes of clips, in frames and pixels, and of networks; the paper's in brackets."""
 
     frames: int  # T of a word (29)
     size: int  # side of the aligned face
@@ -60,7 +60,7 @@ class Sizes:
 
     @property
     def channels(self) -> int:
-        """Of a stream's features: 512 in the paper."""
+        """Channels of a stream's features: 512 in the paper."""
         return 8 * self.width
 
     @property
@@ -80,7 +80,7 @@ class Config:
     network: Network
     sizes: Sizes
     clips: int = 0  # rendered or official clips for training, 0 = all that the dataset has
-    vocabulary: int = 0  # words of it that are read, 0 = all
+    vocabulary: int = 0  # words of it that are used, 0 = all
     streams: Streams = "global"
     masks: bool = False  # further channels of the crops: what yang2023's network finds in them
     points: Points = "lower face"

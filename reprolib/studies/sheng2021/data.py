@@ -1,7 +1,8 @@
 """The clips of sheng2021, from each dataset, and what the networks see of them.
 
-Words are windows: of GRID centred on the word with what is said around it, as LRW's clips are; of LipNet-ITA the word's
-own frames alone, because everyone there reads the same sentences, so that a neighbour gives the word away.
+Words are windows. Those of GRID are centred on the word and include what is said around it, as in LRW. Those of
+LipNet-ITA are the word's own frames alone: everyone there reads the same sentences, so that a neighbour gives the word
+away.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Sets:
-    """Three sets of examples, and how many clips were left out as damaged and frames repaired by interpolation."""
+    """Three sets of examples, and the numbers of clips left out as damaged and of frames repaired by interpolation."""
 
     train: Examples
     validation: Examples
@@ -119,7 +120,7 @@ def examples_of(config: Config, data_root: Path | None) -> Sets:
 
 
 def listed_parts(name: str) -> dict[str, str]:
-    """What a committed list says: pair of letter and digit, or person → part."""
+    """A committed list: pair of letter and digit, or person → part."""
     with Path(__file__).with_name(name).open(encoding="utf-8", newline="") as file:
         return {key: part for key, part in list(csv.reader(file))[1:]}
 
@@ -191,7 +192,7 @@ def _grid_words(data_root: Path, sizes: Sizes) -> Sets:
         owner = np.array([word[0] for word in words])
         times = np.array([((start + end) / 2, end - start) for *_, start, end in words], np.float32)
         first = np.round(times[:, 0] - sizes.frames / 2).astype(int)
-        at = (first[:, None] + np.arange(sizes.frames)).clip(0, grid.FRAMES - 1)  # the ends of a clip are held
+        at = (first[:, None] + np.arange(sizes.frames)).clip(0, grid.FRAMES - 1)  # the ends of a clip are repeated
         at_key = (CLIPS, clips.key, sizes.size, sizes.crop, sizes.frames, part)
         views: dict[str, Callable[[], np.ndarray]] = {
             name: partial(_windows, (*at_key, name), clips.arrays[name], owner, at)
@@ -268,7 +269,7 @@ def _italian_words(data_root: Path, sizes: Sizes) -> Sets:
 
 
 def own_frames(start: float, end: float, *, most: int, there: int) -> np.ndarray:
-    """Indices of the frames of a word alone, at least one, at most `most` from its middle, of a clip of `there`."""
+    """Indices of a word's own frames in a clip of `there` frames: at least one, and at most the middle `most`."""
     first, last = int(np.floor(start)), max(int(np.ceil(end)), int(np.floor(start)) + 1)
     if last - first > most:
         first = (first + last - most) // 2
@@ -324,9 +325,9 @@ def _lrw(data_root: Path, sizes: Sizes, per_word: int) -> Sets:
 
 @lru_cache(maxsize=2)
 def _official(data_root: Path, name: str, sizes: Sizes, count: int) -> Sets:
-    """Official parts of LRS2 or LRS3, `count` clips in all; LRS3 has no validation part, which gets some of the talks.
+    """Official parts of LRS2 or LRS3, `count` clips in all; some talks serve as the validation part that LRS3 lacks.
 
-    Where a part has fewer clips than are asked for, it is taken whole.
+    Where a part has fewer clips than requested, it is taken whole.
     """
     training, validation, test = (round(share * count) for share in SPLIT)
     corpus = {"lrs2": lrs2, "lrs3": lrs3}[name]
@@ -362,7 +363,7 @@ def _from_set(clips: SpeechSet, sizes: Sizes) -> Examples:
 
 
 def _with_more_views(found: Examples, sizes: Sizes, key: tuple | None) -> Examples:
-    """With "flow" and "masks", which are made from the other views, and kept where `key` says of what."""
+    """With "flow" and "masks", computed from the other views; flow is cached under `key`, unless that is None."""
 
     def flow() -> np.ndarray:
         return optical_flow(np.asarray(found.views["crops"]()))
@@ -378,7 +379,7 @@ def _with_more_views(found: Examples, sizes: Sizes, key: tuple | None) -> Exampl
 
 
 def optical_flow(crops: np.ndarray) -> np.ndarray:
-    """Dense flow (Farnebäck) from each frame to the next: uint8 (N, T, h, w) -> int8 (N, 2, T, h, w), pixels / 16.
+    """Dense flow (Farnebäck) from each frame to the next: uint8 (N, T, h, w) -> int8 (N, 2, T, h, w), 1/16 pixel.
 
     The last frame has the flow of the one before it.
     """
@@ -400,8 +401,8 @@ def _lip_model() -> LipModel:
 def lip_masks(frames: np.ndarray, points: np.ndarray, lengths: np.ndarray, side: int) -> np.ndarray:
     """The parts of a mouth in the crops of `mouth_crops`, by yang2023's network: uint8 (N, parts, T, h, w), 255 = sure.
 
-    The network sees its own crop of each frame, in grey, and at one scale; what it finds is kept in the project's
-    cache. UserError if its checkpoint is missing.
+    The network sees its own crop of each frame, in grey, and at one scale; the masks are kept in the project's cache.
+    UserError if its checkpoint is missing.
     """
     seen = hashlib.sha256(f"{CLIPS} {side}".encode())
     for part in (frames, points.astype(np.float32), np.frombuffer(LIPS.read_bytes() if LIPS.is_file() else b"", "u1")):

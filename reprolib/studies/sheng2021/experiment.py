@@ -1,4 +1,4 @@
-"""What one trial of sheng2021 does, what `plan` counts and times, and the numbers that follow from the method alone."""
+"""One trial of sheng2021, the networks that `plan` counts and times, and numbers that follow from the method alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(config: Config, seed: int, context: Context) -> Outcome:
 
 
 def validate(config: Config, seed: int, context: Context) -> float:
-    """The best validation score of a row, without a look at the test items: what tuning compares."""
+    """The best validation score of a row, which tuning compares; the test items are not used."""
     score = sentences.validate_sentences if config.task == "sentences" else words.validate_words
     return score(config, seed, context)
 
@@ -35,7 +35,7 @@ def validate(config: Config, seed: int, context: Context) -> float:
 
 
 def network_of(work: Work) -> nn.Module:
-    """The network of a training, from random weights, on clips that are made of one image each."""
+    """The network of a training, with random weights, on clips made of one image each."""
     if work.config.back_end in RECURRENT or work.config.network in RECURRENT:
         with torch.device("cpu"):
             return OnImages(work.config)
@@ -43,7 +43,7 @@ def network_of(work: Work) -> nn.Module:
 
 
 def workload(work: Work, *, images: int) -> Workload:
-    """What `plan --measure` times: so many clips of random content, and the training's loss."""
+    """The workload that `plan --measure` times: clips of random content, and the training's loss."""
     config, size, rng = work.config, work.config.sizes.size, np.random.default_rng(0)
     data = {"images": torch.from_numpy(rng.integers(0, 256, (images, 3, size, size), np.uint8))}
     if config.task == "sentences":

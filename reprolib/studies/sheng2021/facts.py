@@ -1,4 +1,4 @@
-"""What can be checked exactly of sheng2021: dimensions of Tables I and II, sizes and parameter counts."""
+"""Exactly checkable quantities of sheng2021: dimensions of Tables I and II, sizes and parameter counts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PRINTED_OUTPUTS = {
 
 
 def dimensions(place: str) -> pd.DataFrame:
-    """Table I or II: what each line puts out, as printed and as our modules compute it."""
+    """Table I or II: the output of each line, as printed and as our modules compute it."""
     with torch.device("meta"):
         if place == "table 1":
             stages, found = c3d_resnet18.STAGES, _outputs(C3DResNet18(), c3d_resnet18.STAGES, (1, FRAMES, CROP, CROP))
@@ -57,7 +57,7 @@ def _outputs(model: nn.Module, stages: Mapping[str, str], shape: tuple[int, ...]
 def facts() -> list[report.Fact]:
     """Sizes (Tables I and II, Sec. III) and parameters of the networks at the paper's width.
 
-    Counts of public code on which the paper builds are no numbers of the paper, and count as arithmetic.
+    Counts from public code on which the paper builds are not the paper's numbers; their source is "arithmetic".
     """
     with torch.device("meta"):
         whole = _outputs(C3DResNet18(), c3d_resnet18.STAGES, (1, FRAMES, CROP, CROP))

@@ -1,4 +1,4 @@
-"""The figures of sheng2021, from what its records kept and from the networks themselves."""
+"""The figures of sheng2021, from its records and from the networks themselves."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Kept = Mapping[str, np.ndarray]
 
 
 def drawn(results: Results, parameters: StudyParameters) -> dict[str, Figure]:
-    """Name → figure, of one data source; a figure whose row was not run is absent.
+    """The figures of one data source by name; a figure is absent if its row was not run.
 
     Figures 5, 7 and 8 show the first seed of the local stream, Figure 9 that of sentences by two streams.
     """
@@ -120,7 +120,7 @@ def _two_words(kept: Kept) -> Figure:
 
 
 def _shares(of_seeds: Sequence[Mapping[str, float]]) -> Figure:
-    """What attention graphs follow: shares of their variance over test words; bars are means, dots are seeds."""
+    """Shares of the attention graphs' variance over test words; bars are means, dots are seeds."""
     names = {"word,\nwithin clips": "graph_share_word", "labels\nshuffled": "graph_share_chance",
              "clip": "graph_share_clip", "speaker": "graph_share_speaker"}  # fmt: skip
     there = {name: [m[metric] for m in of_seeds] for name, metric in names.items() if metric in of_seeds[0]}
@@ -165,7 +165,7 @@ def _decoding(kept: Kept) -> Figure:
 # --- drawn from the networks themselves ---------------------------------------------------------------
 
 
-Box = tuple[str, str]  # name, shape of what comes out
+Box = tuple[str, str]  # name, shape of the output
 
 FRAMES = 29
 
@@ -240,7 +240,7 @@ def back_end() -> Figure:
 
 
 def _outputs(model: torch.nn.Module, parts: Sequence[torch.nn.Module], *inputs: torch.Tensor) -> list[str]:
-    """Shapes of what `parts` give while `model` runs."""
+    """Shapes of the outputs of `parts` while `model` runs."""
     shapes: list[str] = []
     hooks = [part.register_forward_hook(lambda _m, _i, out: shapes.append(_shape(out))) for part in parts]
     model(*inputs)
@@ -250,7 +250,7 @@ def _outputs(model: torch.nn.Module, parts: Sequence[torch.nn.Module], *inputs: 
 
 
 def _shape(tensor: torch.Tensor) -> str:
-    """Without the batch."""
+    """The shape without the batch, as text."""
     return " × ".join(map(str, tensor.shape[1:]))
 
 

@@ -36,10 +36,10 @@ SNAPSHOTS = (1, 2, 4, 8)  # epochs after which the semantic graphs are kept (Fig
 
 
 class Reader(nn.Module):
-    """A network that takes its tensors in the order of `names`: -> logits.
+    """A network that takes its tensors in the order of `names` and returns logits.
 
-    Where its local stream has semantic graphs, those of some epochs are kept beside the weights: `snapshots`
-    (epochs, layers, Q, K, K), after the epochs that `snapshot_epochs` counts from 1, 0 where it was not reached.
+    If its local stream has semantic graphs, those of some epochs are kept beside the weights: `snapshots` (epochs,
+    layers, Q, K, K). `snapshot_epochs` (epochs,) counts these epochs from 1; it is 0 where an epoch was not reached.
     """
 
     def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ class Reader(nn.Module):
         return self.network(**dict(zip(self.names, tensors, strict=True)))
 
     def features(self, *tensors: Tensor) -> Tensor:
-        """What the back end reads, (N, T, C)."""
+        """Input of the back end, (N, T, C)."""
         return self.network.features(**dict(zip(self.names, tensors, strict=True)))
 
     def keep_graphs(self, epoch: int) -> None:
@@ -71,7 +71,7 @@ def has_semantic_graphs(graph: nn.Module) -> bool:
 
 
 class GraphBackEnd(nn.Module):
-    """A graph network and MS-TCN on features of landmarks that are trained already (Table V).
+    """A graph network and MS-TCN on the landmark features of a trained stream (Table V).
 
     nodes float (N, T, K, channels), lengths int64 (N,) -> logits (N, classes).
     """
@@ -87,9 +87,10 @@ class GraphBackEnd(nn.Module):
 
 
 class Scaled(nn.Module):
-    """A back end that gets features of mean 0 and deviation 1 on the training clips, channel by channel.
+    """A back end on features with mean 0 and standard deviation 1 over the training clips, channel by channel.
 
-    `measure` sets both; the arguments are those of `back`: features (N, T, C), lengths, and what else it takes.
+    `measure` sets both statistics. The arguments are those of `back`: features (N, T, C), lengths, and any further
+    ones.
     """
 
     def __init__(self, back: nn.Module, channels: int) -> None:
@@ -159,7 +160,7 @@ def build_graph(config: Config) -> nn.Module:
 
 
 def build_head(config: Config, channels: int) -> nn.Module:
-    """The back end of a row of the word task, for features of so many channels."""
+    """The back end of a row of the word task, for features with `channels` channels."""
     classes, width = classes_of(config), config.sizes.width
     makers: dict[str, Callable[[], nn.Module]] = {
         "MS-TCN": partial(MSTCN, channels, classes, channels=4 * width),
@@ -180,7 +181,7 @@ def build_graph_back_end(config: Config) -> GraphBackEnd:
 
 
 def channels_of(config: Config) -> int:
-    """C of the features of a row's streams."""
+    """Number of channels of the features of a row's streams."""
     return config.sizes.channels * (2 if config.streams == "both" else 1)
 
 
@@ -198,7 +199,7 @@ def build_speller(config: Config, outputs: int) -> nn.Module:
 
 
 class OnImages(nn.Module):
-    """What `plan` counts and times: a row's network on clips whose every frame is one image.
+    """A row's network on clips made of one image each, for `plan` to count and time.
 
     images (N, C, H, W) of any kind -> the network's output for N clips of random or constant content.
     """
@@ -222,7 +223,7 @@ class OnImages(nn.Module):
         config, count, frames = self.config, len(images), self.frames
         lengths = torch.full((count,), frames, device=images.device)
         if images.is_meta and config.task == "words":
-            lengths = None  # recurrent layers want numbers, which the meta device has not
+            lengths = None  # recurrent layers need the values of lengths, which the meta device lacks
         images = images.float().div(255)
         if self.kept:
             shape = (count, frames, *((len(POINTS[config.points]),) if config.start == "nodes" else ()))

@@ -132,7 +132,7 @@ SPELLING = {  # sentences
 # Rows whose learning rate is tuned on validation items (tuning.csv).
 TUNED = {"public": (GLOBAL, LOCAL, FULL_KEPT, MSTCN, BLSTM, GLOBAL_S, CTC)}
 RATES = (3e-4, 1e-3, 3e-3)
-# Rows that are not tuned take the rate of the row that they vary.
+# Rows that are not tuned take the learning rate of the row that they vary.
 RATE_OF = {
     TWO: GLOBAL, GLOBAL_AGAIN: GLOBAL, NO_LMFE: LOCAL, NO_LCFE: LOCAL, SPARSE: LOCAL,
     NO_GRAPH: LOCAL, NO_SEMANTIC: FULL_KEPT, NO_ATTENTION: FULL_KEPT, NO_ENCODING: FULL_KEPT, PLAIN: FULL_KEPT,
@@ -142,7 +142,7 @@ RATE_OF = {
 
 
 def tuned_rates(parameters: StudyParameters) -> Callable[[str, Training], Training]:
-    """What gives the training of a row its tuned learning rate."""
+    """A function that gives a row's training its tuned learning rate."""
     rates = tries.rates(Path(__file__).with_name("tuning.csv"), data=parameters.data, profile=parameters.profile)
 
     def rated(name: str, training: Training) -> Training:

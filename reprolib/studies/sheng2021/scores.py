@@ -1,4 +1,4 @@
-"""From what a record kept of every test word or sentence to the columns of sheng2021's tables."""
+"""The columns of sheng2021's tables, from what a record keeps of every test word or sentence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCORES = {
 
 
 def word_arrays(logits: np.ndarray, labels: np.ndarray, groups: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """What claims on words are judged on: (right, counted) for every test word, float32 (N, 2).
+    """Arrays for claims on words: (right, counted) for every test word, float32 (N, 2); "predicted", "labels" int16.
 
     logits: (N, classes); labels: int (N,); groups: slot of each word of GRID, "pair" or "distinct" of a rendered word,
     or (). "right_in_slot": right among the words of its slot.
@@ -62,7 +62,7 @@ def word_metrics(arrays: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def letter_and_digit(text: str) -> str:
-    """The fourth and fifth word of a sentence of GRID: what its place in the grammar does not give away."""
+    """The fourth and fifth word of a sentence of GRID, which the grammar does not give away."""
     return " ".join(text.split()[LETTER : DIGIT + 1])
 
 
@@ -75,7 +75,7 @@ def sentence_metrics(arrays: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def share_of_variance(features: np.ndarray, groups: np.ndarray) -> float:
-    """How much of the variance of (N, D) lies between groups, int (N,), in percent: 100 if each group is one point."""
+    """Percentage of the variance of (N, D) that lies between groups, int (N,): 100 if each group is one point."""
     centred = features - features.mean(0)
     total = float((centred**2).sum())
     return 100 * _between(centred, groups) / total if total > 0 else 0.0
@@ -90,10 +90,10 @@ def _between(centred: np.ndarray, groups: np.ndarray) -> float:
 def permutation_test(
     features: np.ndarray, words: np.ndarray, clips: np.ndarray, *, seed: int, permutations: int = 199
 ) -> tuple[float, float, float]:
-    """The share of variance between words, its mean where their labels are shuffled, both in percent, and its p.
+    """The share of variance between words, its mean under shuffled labels (both in percent), and the p-value.
 
-    features: (N, D); words, clips: int (N,). What a clip adds to all its words is taken out first where it has several,
-    so that the test asks whether words differ within clips. Labels are shuffled over all words.
+    features: (N, D); words, clips: int (N,). Where clips have several words, each clip's mean is subtracted first, so
+    that the test asks whether words differ within clips. Labels are shuffled over all words.
     """
     if np.bincount(clips).max() > 1:
         members = np.eye(clips.max() + 1)[clips]

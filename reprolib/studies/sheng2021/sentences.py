@@ -1,4 +1,4 @@
-"""The sentence task of sheng2021: a back end spells what the kept features of the words' streams show."""
+"""The sentence task of sheng2021: a back end spells sentences from kept features of the words' streams."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ TOKENS = Tokeniser(ENGLISH)
 SMOOTHING = 0.1  # of the characters' labels (Sec. IV-B)
 BATCH = 32  # sentences at a time in decoding
 SHOWN = 0  # the test sentence of Figure 9
-SPARE = 6  # characters that a decoded sentence may be longer than the longest of training
+SPARE = 6  # characters by which a decoded sentence may exceed the longest of training
 CURRICULUM = (1, 2, 3, 5, 7, 9, 13, 17, 21, 29, 37)  # words of a part, stage by stage (Sec. IV-B)
-WHOLE = 0.5  # of the sentences in the last stage, that stay whole
+WHOLE = 0.5  # share of the sentences that stay whole in the last stage
 MARGIN = 3  # frames before and after a part
 
 
@@ -65,7 +65,7 @@ def read_sentences(config: Config, seed: int, context: Context) -> Outcome:
 
 
 def validate_sentences(config: Config, seed: int, context: Context) -> float:
-    """The best validation score of a row, without a look at the test sentences: what tuning compares."""
+    """The best validation score of a row, which tuning compares; the test sentences are not used."""
     return max(_fitted(config, seed, context)[1].curves["validation"])
 
 
@@ -81,7 +81,7 @@ def _scored(read: Sequence[str], test: Examples, config: Config) -> Outcome:
 
 
 def by_grammar(texts: Sequence[str]) -> str:
-    """The sentence that is guessed without a look: of the usual number of words, at each position the commonest."""
+    """The sentence guessed without the video: of the most common length, with the most common word at each position."""
     sentences = [text.split() for text in texts]
     usual = Counter(map(len, sentences)).most_common(1)[0][0]
     positions = zip(*(words for words in sentences if len(words) == usual), strict=True)
@@ -120,7 +120,7 @@ def _fitted(config: Config, seed: int, context: Context) -> tuple[Scaled, Fitted
 
 
 def schedule_of(training: Training) -> Schedule:
-    """Eq. 7, up to its scale: the rate rises to `lr` in `warmup` steps, and falls with the root of the steps."""
+    """Eq. 7, up to its scale: the learning rate rises to `lr` in `warmup` steps, then falls as 1/√step."""
     peak = training.warmup**0.5
 
     def factor(step: int) -> float:
@@ -132,7 +132,7 @@ def schedule_of(training: Training) -> Schedule:
 
 
 def learnable(train: Examples, *, ctc: bool) -> list[int]:
-    """Indices of sentences whose characters a decoder has and, for CTC, with frames enough; a warning counts others."""
+    """Indices of sentences of known characters and, for CTC, with enough frames; a warning counts the others."""
     lengths = np.asarray(train.views["lengths"]()).tolist()
     kept = [
         i
@@ -149,11 +149,11 @@ def learnable(train: Examples, *, ctc: bool) -> list[int]:
 
 
 class Parts:
-    """The curriculum: batches of parts of sentences, of 1 word, then 2, 3, 5 …, at last whole ones among them.
+    """The curriculum: batches of parts of sentences, of 1 word, then 2, 3, 5 …; in the last stage some stay whole.
 
-    One training goes through all stages, so that the optimiser keeps its state. It needs the words' `spans` (N,
-    words, 2) in frames; without them sentences stay whole. `steps`: of an epoch. Of features (N, versions, T, C) one
-    version is taken for each sentence.
+    One training goes through all stages, so that the optimiser keeps its state. It needs the words' `spans` (N, words,
+    2) in frames; without them sentences stay whole. `steps`: steps per epoch. Of features (N, versions, T, C) one
+    version is sampled per sentence.
     """
 
     def __init__(self, texts: Sequence[str], spans: np.ndarray | None, training: Training, *, steps: int) -> None:
@@ -190,7 +190,7 @@ class Parts:
         }  # fmt: skip
 
     def _part(self, which: int, most: int | None, generator: torch.Generator) -> tuple[int, int]:
-        """First word, and how many."""
+        """Index of a part's first word, and its number of words."""
         total = len(self.words[which])
         if self.spans is None or (most is None and float(torch.rand((), generator=generator)) < WHOLE):
             return 0, total
@@ -198,7 +198,7 @@ class Parts:
         return int(torch.randint(total - count + 1, (), generator=generator)), count
 
     def _frames(self, which: int, first: int, count: int, there: int) -> tuple[int, int]:
-        """The frames of a part with a margin, wide enough to be spelt by CTC; of a whole sentence all."""
+        """First and end frame of a part with a margin, wide enough to be spelt by CTC; of a whole sentence, all."""
         if count == len(self.words[which]) or self.spans is None:
             return 0, there
         start = int(self.spans[which, first, 0]) - MARGIN
@@ -215,7 +215,7 @@ def names_of(config: Config) -> tuple[str, ...]:
 
 
 def loss_of(config: Config) -> Callable[[Tensor, Batch], Tensor]:
-    """CTC's loss, or cross-entropy of characters with smoothed labels."""
+    """The CTC loss, or cross-entropy of characters with smoothed labels."""
     return _ctc if config.back_end == "CTC" else _characters
 
 
@@ -241,7 +241,10 @@ def _longest(train: Examples) -> int:
 def spelt(
     model: Scaled, tensors: Mapping[str, Tensor], config: Config, longest: int, context: Context, *, beam: int = 0
 ) -> tuple[list[str], list[list[list[int]]]]:
-    """The texts of all clips by beam search (`beam` hypotheses, 0 for the row's own), and the best after each step."""
+    """The texts of all clips by beam search, and the best hypotheses of each clip after each step (none for CTC).
+
+    beam: number of hypotheses; 0 for the row's own.
+    """
     model.to(context.device).eval()
     width = beam or config.sizes.beam
     texts: list[str] = []

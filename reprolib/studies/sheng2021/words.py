@@ -34,7 +34,7 @@ from reprolib.studies.sheng2021.work import is_shared, stage_spec
 from reprolib.training import Batch, Fitted, Schedule, fabric_of, train
 from reprolib.trial import Context, Outcome
 
-BATCH = 64  # words at a time in prediction; sentences a quarter
+BATCH = 64  # words per batch in prediction; a quarter as many sentences
 NEIGHBOURS = 25  # training words with the most similar times, for the guess from the time
 SHIFT = 4 / 112  # random shift of a crop as a share of its side: 4 of 112 pixels (Sec. IV-B)
 SHOWN_SUBGRAPH = 3  # of Figure 7: the paper shows the fourth
@@ -67,7 +67,7 @@ def read_words(config: Config, seed: int, context: Context) -> Outcome:
 
 
 def validate_words(config: Config, seed: int, context: Context) -> float:
-    """The best validation score of a row, without a look at the test words: what tuning compares."""
+    """The best validation score of a row, which tuning compares; the test words are not used."""
     torch.manual_seed(seed)
     return max(_fit(config, build(config), seed, context).curves["validation"])
 
@@ -87,7 +87,7 @@ def independent(test: Examples) -> dict[str, int]:
 
 
 def statistics_of(sets: Sets) -> dict[str, float]:
-    """What Table III counts."""
+    """The counts of Table III, and of damaged clips and repaired frames."""
     counted = {"damaged": float(sets.damaged), "repaired": float(sets.repaired)}
     for name, part in (("train", sets.train), ("test", sets.test)):
         said = [word for text in part.texts for word in text.split()]
@@ -101,8 +101,8 @@ def statistics_of(sets: Sets) -> dict[str, float]:
 def guess_from_time(train: Examples, test: Examples) -> np.ndarray:
     """Scores (N, classes) that ignore the mouth: how often each word is said at about this moment, for about as long.
 
-    Counts of the words of the training windows whose middle and length in frames are nearest; where a set has no times
-    these are all equal, and the commonest word is guessed.
+    The scores count the words of the training windows whose middle and length in frames are nearest. In a set without
+    times a word's score is its frequency.
     """
     classes = len(train.vocabulary)
     counts = np.bincount(train.labels, minlength=classes) / len(train)
@@ -130,7 +130,7 @@ def build(config: Config) -> nn.Module:
 
 
 def names_of(config: Config) -> tuple[str, ...]:
-    """The tensors that it takes, in order."""
+    """The names of the tensors that a row's network takes, in order."""
     kept = {"nodes": ("nodes", "lengths"), "kept": ("features", "lengths")}
     return kept.get(config.start) or inputs_of(config)
 
@@ -185,7 +185,7 @@ def _take_streams(model: Reader, earlier: Reader) -> None:
 
 
 def schedule_of(training: Training) -> Schedule:
-    """Adam; ×0.1 when the validation score has not risen for a third of the patience."""
+    """Adam; the learning rate drops ×0.1 when the validation score has not risen for a third of the patience."""
     sizes = (training.epochs, training.batch_size, training.lr)
     if training.final_lr < training.lr:
         return Schedule.plateau(
@@ -195,7 +195,7 @@ def schedule_of(training: Training) -> Schedule:
 
 
 def loss_of(config: Config):
-    """Cross-entropy of the word; of a BLSTM, which puts out log-probabilities, the mean over its frames."""
+    """Cross-entropy of the word; for a BLSTM, which outputs log-probabilities, the mean over its frames."""
     entropy = F.nll_loss if config.back_end == "BLSTM" else F.cross_entropy
     return lambda scores, batch: entropy(scores, batch["labels"])
 
@@ -204,7 +204,7 @@ def loss_of(config: Config):
 
 
 def seen(config: Config, examples: Examples, seed: int, context: Context, *, mirrored: bool = False) -> dict:
-    """The tensors of a row's inputs: views of the clips, or what the networks trained before make of them.
+    """The tensors of a row's inputs: views of the clips, or features of them from the networks trained before.
 
     "features" are float32 (N, 1, T, C), with `mirrored` (N, 2, T, C), the second of mirrored mouths; "nodes" are
     float16 (N, T, K, C).
@@ -230,7 +230,7 @@ def seen(config: Config, examples: Examples, seed: int, context: Context, *, mir
 
 @torch.no_grad()
 def in_batches(function, tensors: Mapping[str, Tensor], names: Sequence[str], context: Context) -> Tensor:
-    """What a network in evaluation mode makes of all clips, on the CPU."""
+    """Outputs of `function` for all clips, computed in batches without gradients, on the CPU."""
     frames = next(t.shape[1] for name, t in tensors.items() if name != "lengths")
     batch = BATCH if frames < 50 else BATCH // 4
     made = []
@@ -263,7 +263,7 @@ def prepare(batch: Batch) -> dict[str, Tensor]:
 
 
 def augmented(batch: Batch, generator: torch.Generator, *, shift: int) -> dict[str, Tensor]:
-    """Crops mirrored and shifted; of features, one of their versions is taken for each clip."""
+    """Crops mirrored and shifted by up to `shift` pixels; of features, one version is sampled per clip."""
     out = dict(batch)
     if "features" in batch:
         versions = torch.randint(batch["features"].shape[1], (len(batch["features"]),), generator=generator)
@@ -317,7 +317,7 @@ def _add_attention_graphs(
 
 
 def two_words(labels: np.ndarray) -> tuple[list[int], list[int]]:
-    """Two clips of each of two words: of the first and the last that have two; a clip repeats where none has."""
+    """Indices of two clips of each of two words, the first and the last with two clips; if none has, clips repeat."""
     several = np.flatnonzero(np.bincount(labels) > 1)
     chosen = several[[0, -1]] if len(several) else labels[[0, -1]]
     return tuple(np.resize(np.flatnonzero(labels == word), 2).tolist() for word in chosen)

@@ -1,4 +1,4 @@
-"""Which trainings a trial of sheng2021 needs, and on how many clips; what the stages that trials share depend on."""
+"""The trainings behind a trial of sheng2021, their numbers of clips, and what shared stages depend on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reprolib.studies.sheng2021.rows import RECIPE
 
 SPLIT = (0.65, 0.1, 0.25)  # of the speakers of rendered clips: training, validation, test
 MASK_CHANNELS = 4  # lip, teeth, tongue, cavity
-OUTPUTS = 39  # characters of a decoder and its end (Sec. IV-B)
+OUTPUTS = 39  # a decoder's characters and EOS (Sec. IV-B)
 SPELT = 26  # characters that are counted for a sentence
 # Words or sentences for training and validation, at most: damaged clips are left out.
 COUNTS = {("grid", "words"): (4200, 600), ("grid", "sentences"): (700, 100), ("lipnet-ita", "words"): (1759, 264)}
@@ -38,12 +38,12 @@ def is_shared(config: Config) -> bool:
 
 
 def stage_spec(config: Config) -> dict[str, Any]:
-    """All that a shared training depends on, but its seed: trials with equal ones share it."""
+    """All that a shared training depends on, except its seed: trials with equal ones share it."""
     return {"stage": "words", "recipe": RECIPE, **asdict(config)}
 
 
 def stage_name(config: Config) -> str:
-    """As `plan` prints it: "words, local stream without LMFE"."""
+    """The name of the training as `plan` prints it: "words, local stream without LMFE"."""
     parts = [config.task, {"both": "two streams"}.get(config.streams, f"{config.streams} stream")]
     lacking = (("LMFE", config.motion), ("LCFE", config.coordinates), ("encoding", config.encoding))
     if config.streams != "global":
@@ -56,7 +56,7 @@ def stage_name(config: Config) -> str:
 
 
 def classes_of(config: Config) -> int:
-    """Words of the vocabulary, or characters that a decoder puts out."""
+    """Number of words in the vocabulary, or of the characters that a decoder outputs."""
     return OUTPUTS if config.task == "sentences" else config.vocabulary or CLASSES[config.dataset]
 
 
@@ -71,12 +71,12 @@ def examples_for(config: Config) -> tuple[int, int]:
 
 
 def italian_frames(sizes: Sizes) -> int:
-    """Frames of the longest word of LipNet-ITA, half more than a window of GRID has."""
+    """Frames of the longest word of LipNet-ITA, 1.5 times a window of GRID."""
     return 3 * sizes.frames // 2
 
 
 def italian_size(sizes: Sizes) -> tuple[int, int]:
-    """Height and width of its mouths, about as many pixels as a crop."""
+    """Height and width of LipNet-ITA's mouths, pixels; their area is about that of a crop."""
     return 3 * sizes.crop // 4, 3 * sizes.crop // 2
 
 

@@ -20,7 +20,7 @@ from reprolib.models.fcn_resnet50 import STRIDE, upsample_tf1
 from reprolib.studies.wang2018.config import Config
 from reprolib.training import Batch
 
-LOSS_STRIDE = 4  # of the clips' losses: every fourth pixel in both directions, of scores as they are there
+LOSS_STRIDE = 4  # the losses of clips use every fourth pixel in both directions
 
 
 def prepare(batch: Batch) -> dict[str, Tensor]:
@@ -30,7 +30,7 @@ def prepare(batch: Batch) -> dict[str, Tensor]:
 
 
 def augment(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-    """Colours, mirroring, and sizes with crops, as in `reprolib.datasets.augmentation`; the paper names none."""
+    """Colours, mirroring, and sizes with crops, as in `reprolib.datasets.augmentation`; the paper gives none."""
     return resize_and_crop(mirror(jitter(batch, generator), generator), generator)
 
 
@@ -50,7 +50,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def loss_of(config: Config) -> Callable[[Tensor, Batch], Tensor]:
     """The loss of clips: scores (N, T, classes, h, w) of cells or pixels, labels (N, T, H, W) at `LOSS_STRIDE`.
 
-    Bilinear up-sampling by 16 has at every fourth pixel the values of up-sampling by 4, so that this is the loss of
+    At every fourth pixel, bilinear up-sampling by 16 has the values of up-sampling by 4, so that this is the loss of
     these pixels at full resolution.
     """
     loss = LOSSES[config.loss]

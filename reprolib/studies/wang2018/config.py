@@ -1,4 +1,4 @@
-"""What one trial of wang2018 is: typed, frozen, and all that its numbers depend on."""
+"""The configuration of one trial of wang2018: typed, frozen, and all that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Loss = Literal[
 STEPS = 5  # T, frames of a clip that the ConvLSTM sees together
 FCN_EVERY = 2  # an FCN learns from every second frame of a clip: neighbours are nearly the same
 FCN_FRAMES = -(-STEPS // FCN_EVERY)
-PAPERS_RATE = 1e-3  # of the ConvLSTM, Sec. 4.2; γ multiplies this, whatever the ConvLSTM's own rate here
+PAPERS_RATE = 1e-3  # learning rate of the ConvLSTM, Sec. 4.2; γ multiplies it, whatever the ConvLSTM's here
 
 CLASSES = {  # of the labels, by region, background first
     "face": ("background", "skin", "eyes", "outer", "inner"),
@@ -43,11 +43,11 @@ CLASSES = {  # of the labels, by region, background first
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training with Adam, stopped early on the validation score; the rate drops ×0.1 on a plateau to `final_lr`."""
+    """One training, stopped early; the learning rate drops ×0.1 on validation plateaus, down to `final_lr`."""
 
     epochs: int  # the ceiling
     patience: int  # epochs without a better validation score before it stops
-    batch_size: int  # frames; of clips a multiple of T
+    batch_size: int  # frames; for clips a multiple of T
     lr: float
     final_lr: float
     optimiser: Literal["Adam", "RMSprop"] = "Adam"
@@ -73,13 +73,13 @@ class Layer:
     activation: Literal["tanh", "linear"]  # of candidate and output, as in Keras
     bound: float  # of the scores with "tanh"; Keras's is 1
     input_scale: float  # multiplies the layer's input
-    memory: bool = True  # without it every frame starts anew
+    memory: bool = True  # without it every frame starts from a zero state
     peepholes: bool = False  # Eq. 1 has them, Keras's layer has none
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """How the two close-up networks of a system are made."""
+    """Training of the two close-up networks of a system."""
 
     baseline: Training
     conv_lstm: Training | None  # None: they stay baseline FCNs
@@ -99,10 +99,10 @@ class Config:
     network: Network = "mobilenet_v2"
     pretrained: bool = False  # whether the encoder starts from ImageNet
     smoothed: bool = False  # probabilities averaged over neighbouring frames (Table 2)
-    still: bool = False  # in the test a frame is shown in the place of all before it in its clip
+    still: bool = False  # in the test, each frame also replaces all frames before it in its clip
     layer: Layer | None = None
     loss: Loss = "cross-entropy"
-    gamma: float = 0.0  # learning rate of all but the new layer as a multiple of the paper's rate; 0 freezes them
+    gamma: float = 0.0  # learning rate of all but the new layer as a multiple of the paper's; 0 freezes them
     baseline: Training | None = None  # of the FCN that the ConvLSTM or the new classifier starts from
     training: Training | None = None  # of the row itself; of a "system", of its primary network
     parts: Parts | None = None  # of a "system"

@@ -26,7 +26,7 @@ STILLS_SHARES = (0.9, 0.1)  # of HELEN's photos, for training and validation; AF
 # multiple of the region's box; the paper does not give it.
 PARTS = {"eyes": (EYES,), "mouth": (OUTER_MOUTH, INNER_MOUTH)}
 MARGIN = {"eyes": 1.6, "mouth": 2.3}
-JITTER = 0.1  # of a training crop's side, by which it is shifted and scaled at most
+JITTER = 0.1  # largest shift and scaling of a training crop, as a share of its side
 SHOWN = 8  # frames whose images are kept
 SHOWABLE = ("grid-", "person-", "helen_train/", "afw/")  # whose frames may be printed: no presenter, nobody of 300VW
 
@@ -40,7 +40,7 @@ class Sets(NamedTuple):
 
 
 def sets_of(source: Source, data_root: Path | None) -> Sets:
-    """Clips of `source.frames` frames of `source.frame` pixels, as the networks see them.
+    """Clips of `source.frames` frames of `source.frame` pixels, at the size at which they are kept.
 
     talkingfaces: presenters, and GRID's first speaker in the test alone; landmarks from clean frames, two thirds of the
     clips degraded. landmarks300w: stills, HELEN for training and validation, AFW as the test. 300vw: split by video.
@@ -94,11 +94,11 @@ def _required(data_root: Path | None) -> Path:
 
 
 def examples(source: Source, region: Region, data_root: Path | None) -> Sets:
-    """The sets with images at the side of the networks' input, of a region.
+    """The sets of a region, with images at the size of the networks' input.
 
     Labels of the training clips have the images' size. Those of the other two have the size at which predictions are
     scored: that of the frames for a face (scores are resized before the arg max, Sec. 4.2), of the input for a crop.
-    Crops of eyes and mouth stay where they are through a clip; training crops are moved a little.
+    Crops of eyes and mouth are fixed within a clip; training crops are jittered.
     """
     return _examples(source, region, None if source.dataset == "facesynth" else _required(data_root))
 

@@ -1,4 +1,4 @@
-"""What one trial of wang2018 does: train or load its networks, then score their masks on other people's frames."""
+"""One trial of wang2018: train or load its networks, then score their masks on other people's frames."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def run(config: Config, seed: int, context: Context) -> Outcome:
 
 
 def validate(config: Config, seed: int, context: Context) -> float:
-    """The best validation score of a row's own training, without a look at the test frames: what tuning compares."""
+    """The best validation score of a row's own training, which tuning compares; the test frames are not used."""
     return max(list(_trained(config, seed, context)[1].values())[-1].curves["validation"])
 
 
 def _trained(config: Config, seed: int, context: Context) -> tuple[nn.Module, dict[str, Fitted]]:
-    """A row's network, and how each of its trainings went, in their order; trained once for all trials that need it."""
+    """A row's network and its trainings, in their order; trained once for all trials that need it."""
     network, fitted = _fcn(config, seed, context)
     trainings = {"fcn": fitted}
     if config.stage == "fcn":
@@ -124,7 +124,7 @@ def convert(config: Config, network: nn.Module) -> ConvLSTMFCN:
 
 
 def _schedule(training: Training, *, frames: int = 1, rates: Mapping[str, float] | None = None) -> Schedule:
-    """`frames`: of an example; the batch size counts frames."""
+    """`frames`: frames per example; the batch size counts frames."""
     sizes = (training.epochs, training.batch_size // frames, training.lr)
     more = {"optimiser": OPTIMISERS[training.optimiser], "patience": training.patience, "rates": rates or {}}
     if training.final_lr < training.lr:
@@ -161,7 +161,7 @@ def _fcn(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted
 
 
 def _converted(config: Config, network: nn.Module, seed: int, context: Context) -> tuple[ConvLSTMFCN, Fitted]:
-    """The FCN with the row's layer for its classifier, trained on clips; the features of frozen layers are kept."""
+    """The FCN with the row's layer as its classifier, trained on clips; the features of frozen layers are kept."""
     made: list[ConvLSTMFCN] = []
 
     def learning() -> nn.Module:
@@ -216,7 +216,7 @@ def _scored_like_images(clips: ClipSet, config: Config) -> np.ndarray:
 
 
 def _share(config: Config) -> float:
-    """The learning rate of the trained layers, γ times the paper's, as a multiple of the new layer's."""
+    """The learning rate of the layers trained before, γ times the paper's, as a multiple of the new layer's."""
     return config.gamma * PAPERS_RATE / config.training.lr
 
 
@@ -264,7 +264,7 @@ def _score(found: np.ndarray, test: ClipSet, config: Config) -> Outcome:
 def _look_inside(
     outcome: Outcome, model: ConvLSTMFCN, sets: of.Sets, config: Config, seed: int, context: Context
 ) -> None:
-    """Gains over the baseline FCN at each frame of a clip (Table 4), and what of the layer is saturated (extra B)."""
+    """Gains over the baseline FCN at each frame of a clip (Table 4), and the saturation of the layer (extra B)."""
     baseline = ConvLSTMFCN(network := _fcn(config, seed, context)[0])
     baseline.conv_lstm = FrameClassifier(network.classifier.in_channels, network.classifier.out_channels)
     baseline.conv_lstm.load_state_dict(network.classifier.state_dict())
@@ -296,7 +296,7 @@ def _examples(found: np.ndarray, test: ClipSet, shown: list[int], config: Config
 
 
 class OfFrames(nn.Module):
-    """A ConvLSTM-FCN, or its new layer, as a network of frames: what `plan` counts and times.
+    """A ConvLSTM-FCN, or its new layer, as a network of frames, for `plan` to count and time.
 
     Frames come in clips of T, or alone where their number is no multiple of T. The layer alone gets cells with three
     channels, which stand for features. Output scores (N, classes, h, w).
@@ -314,7 +314,7 @@ class OfFrames(nn.Module):
 
 
 def network_of(work: Work) -> nn.Module:
-    """The network of a training, from random weights."""
+    """The network of a training, with random weights."""
     config = replace(work.config, pretrained=False)
     network = build(config)
     if work.stage == "FCN":
@@ -324,7 +324,7 @@ def network_of(work: Work) -> nn.Module:
 
 
 def workload(work: Work, *, images: int) -> Workload:
-    """What `plan --measure` times: so many random frames, and the loss and augmentation of the training."""
+    """The workload that `plan --measure` times: random frames, and the loss and augmentation of the training."""
     config, side = work.config, work.network.size
     generator, classes = torch.Generator().manual_seed(0), len(config.classes)
     frames = torch.randint(0, 256, (images, 3, side, side), generator=generator, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""The figures of wang2018, from what its records kept and from its networks."""
+"""The figures of wang2018, from its records and from its networks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def drawn(results: Results, parameters: StudyParameters) -> dict[str, Figure]:
-    """Name → figure, of one data source; absent where a row was not run or none of its frames may be printed."""
+    """The figures of one data source by name; absent if a row was not run or none of its frames may be printed."""
     records = results.by_row(parameters)
     kept = {name: results.arrays(of_seeds[0]) for name, of_seeds in records.items()}
     annotated = next((n for n in (r.STILLS_MEAN_MASK, r.MEAN_MASK) if "example_images" in kept.get(n, {})), r.MEAN_MASK)
@@ -223,7 +223,7 @@ def _loss_curves(records: Mapping[str, list[Record]]) -> Figure:
 
 
 def parts_of_the_gain(results: Results, parameters: StudyParameters) -> pd.DataFrame:
-    """Of the gain of the full system, how much is time, loss and zoom: one line per part, with the paper's effect."""
+    """How much of the full system's gain comes from time, loss and zoom: one line per part, with the paper's effect."""
     template = next(claim for claim in results.study.registered_claims if claim.id == "system")
     paper = {(claim.a, claim.b): claim.published_effect for claim in results.study.registered_claims
              if claim.score == "miou"}  # fmt: skip

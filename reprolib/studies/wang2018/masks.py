@@ -26,12 +26,11 @@ SMOOTHING_SIGMA, SMOOTHING_FRAMES = 0.6, 5  # Table 2
 BATCH = 20  # frames at a time in prediction, a multiple of T
 
 Find = Callable[[ClipSet], np.ndarray]
-"""From clips, with images at the side of the networks' input, to labels uint8 (N, T, side, side) at that of the clips'
-labels."""
+"""Clips with images at the networks' input size -> labels uint8 (N, T, side, side) at the side of the clips' labels."""
 
 
 def finder(model: nn.Module, config: Config) -> Find:
-    """Labels at any side: scores are resized before the greatest is taken (Sec. 4.2)."""
+    """The `Find` of a network, at any side: scores are resized before the arg max (Sec. 4.2)."""
 
     def find(clips: ClipSet) -> np.ndarray:
         side = clips.labels.shape[-1]
@@ -47,7 +46,7 @@ def finder(model: nn.Module, config: Config) -> Find:
 def scores_of(model: nn.Module, clip: np.ndarray, config: Config) -> Tensor:
     """Scores, or smoothed probabilities, (T, classes, size, size).
 
-    clip: frames uint8 (T, H, W, 3), or the features (T, C, h, w) that frozen layers made of them.
+    clip: frames uint8 (T, H, W, 3), or their features (T, C, h, w) from frozen layers.
     """
     if not isinstance(model, ConvLSTMFCN):
         scores = torch.cat([
@@ -74,7 +73,7 @@ def labels_of(scores: Tensor, side: int) -> np.ndarray:
 
 
 def features_of(network: nn.Module, clips: ClipSet) -> np.ndarray:
-    """What a network's frozen layers make of every frame, float16 (N, T, C, h, w); made once and kept on disk.
+    """Features of every frame from a network's frozen layers, float16 (N, T, C, h, w); computed once and kept on disk.
 
     Half precision changes scores by about a thousandth. The key is a hash of the weights and of the images.
     """
@@ -97,7 +96,7 @@ def features_of(network: nn.Module, clips: ClipSet) -> np.ndarray:
 def smoothed(probabilities: Tensor) -> Tensor:
     """Class probabilities (T, classes, H, W) averaged over five frames with Gaussian weights, σ = 0.6 (Table 2).
 
-    At the ends of a clip the weights of the frames that are there are scaled up to one.
+    At the ends of a clip the weights of the existing frames are scaled to sum to one.
     """
     offsets = torch.arange(SMOOTHING_FRAMES, device=probabilities.device) - SMOOTHING_FRAMES // 2
     weights = torch.exp(-(offsets**2) / (2 * SMOOTHING_SIGMA**2))
@@ -119,7 +118,7 @@ def tracked(clips: ClipSet, *, frames_of: of.Sets) -> np.ndarray:
 
 
 def mean_mask(training: ClipSet) -> Find:
-    """At every pixel the class that most training frames have there: the prediction that ignores the image."""
+    """The most frequent class of every pixel over the training frames: the prediction that ignores the image."""
     frames = flat(training.labels)
     mean = np.stack([(frames == k).sum(0) for k in range(len(training.classes))]).argmax(0).astype(np.uint8)
 
@@ -134,11 +133,11 @@ def mean_mask(training: ClipSet) -> Find:
 
 @dataclass(frozen=True)
 class System:
-    """The primary model finds eyes and mouth, the close-up models label them anew (Sec. 3.3); a `Find`."""
+    """A `Find` in which the primary model finds eyes and mouth, and the close-up models label them anew (Sec. 3.3)."""
 
     primary: Find
     zoomed: Mapping[str, Callable[[np.ndarray, int], np.ndarray]]
-    frames_of: of.Sets  # the frames as they are kept: what the close-up models see
+    frames_of: of.Sets  # the frames at their stored size, which the close-up models see
 
     def __call__(self, clips: ClipSet) -> np.ndarray:
         [whole] = [one for one in self.frames_of if one.names == clips.names]
@@ -159,9 +158,9 @@ def near_finder(model: nn.Module, config: Config) -> Callable[[np.ndarray, int],
 def zoom_in(
     frames: np.ndarray, first: np.ndarray, zoomed: Mapping[str, Callable[[np.ndarray, int], np.ndarray]]
 ) -> np.ndarray:
-    """Primary labels (T, H, W) of frames (T, H, W, 3) with eyes and mouth replaced by what the near models find.
+    """Primary labels (T, H, W) of frames (T, H, W, 3) with eyes and mouth replaced by the close-up models' labels.
 
-    A region's box is fixed for all frames. What the primary model calls eyes or mouth becomes skin first. A region
+    A region's box is fixed for all frames. What the primary model labels as eyes or mouth first becomes skin. A region
     that it finds in no frame stays as it is, and so does the background, whose IoU in Table 9 does not change.
     """
     combined = first.copy()

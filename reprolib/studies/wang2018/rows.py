@@ -43,12 +43,12 @@ def primary(gamma: float) -> str:
 
 
 def zoomed(region: str, gamma: float | None) -> str:
-    """A model that looks closer (Tables 7 and 8): its baseline FCN, or with this γ its ConvLSTM-FCN."""
+    """A close-up model (Tables 7 and 8): its baseline FCN, or with this γ its ConvLSTM-FCN."""
     return f"{region.capitalize()}: " + ("Baseline-FCN" if gamma is None else f"ConvLSTM-FCN (γ = {gamma:g})")
 
 
 def mean_mask_of(region: str) -> str:
-    """The trivial prediction for a model that looks closer."""
+    """The trivial prediction for a close-up model."""
     return f"{region.capitalize()}: {MEAN_MASK.lower()}"
 
 
@@ -180,8 +180,9 @@ def _training(epochs: int, patience: int, batch_size: int, lr: float, final_lr: 
     return Training(epochs=epochs, patience=patience, batch_size=batch_size, lr=lr, final_lr=final_lr)
 
 
-# The paper's 80 and 60 epochs fall linearly to zero, which cannot show convergence: a plateau instead. Scores of a few
-# validation people go up and down: at a patience of 5 the rate fell before the network had learned the inner mouth.
+# The paper's learning rate falls linearly to zero in 80 and 60 epochs, which cannot show convergence; ours drops on
+# plateaus. Scores of a few validation people fluctuate: at a patience of 5 the learning rate fell before the network
+# had learned the inner mouth.
 FCN_TRAINING = {
     "smoke": _training(1, 1, 8, 1e-3, 1e-4), "cpu": _training(40, 12, 8, 1e-3, 1e-5),
     "gpu": _training(27, 6, 16, 1e-3, 1e-5),
@@ -336,6 +337,6 @@ def _stills(parameters: StudyParameters, common: Config, learning: dict[str, Any
 
 
 def _tuned_rates(parameters: StudyParameters) -> Rate:
-    """What gives a training the tuned learning rate of a row."""
+    """A function that gives a training the tuned learning rate of a row."""
     rates = tries.rates(Path(__file__).with_name("tuning.csv"), data=parameters.data, profile=parameters.profile)
     return lambda training, tuned_as: replace(training, lr=rates.get(tuned_as, training.lr))

@@ -16,14 +16,14 @@ NAMES = {len(names): names for names in CLASSES.values()}
 def mask_metrics(confusion: np.ndarray) -> dict[str, np.ndarray]:
     """IoU of each class and their mean without background (Eq. 2), in percent, from confusion matrices (…, K, K).
 
-    K = 5 for faces, 2 for eyes, 3 for mouths. A class that is nowhere is left out of the mean.
+    K = 5 for faces, 2 for eyes, 3 for mouths. An absent class is left out of the mean.
     """
     iou, names = 100 * metrics.iou(confusion), NAMES[confusion.shape[-1]]
     return {"miou": 100 * metrics.mean_iou(confusion, first=1)} | {f"iou_{n}": iou[..., k] for k, n in enumerate(names)}
 
 
 def percentages(confusion: np.ndarray) -> dict[str, float]:
-    """The columns of `mask_metrics` of one matrix (K, K); a class that is nowhere is left out."""
+    """The columns of `mask_metrics` of one matrix (K, K); an absent class is left out."""
     found = {name: float(value) for name, value in mask_metrics(confusion).items()}
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
@@ -38,7 +38,7 @@ def _column(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _later_than_first(mean: np.ndarray) -> np.ndarray:
-    """How much better the frames 2 to T of a clip are than its first, from mIoU (…, T)."""
+    """Mean mIoU of frames 2 to T of a clip minus that of its first, from mIoU (…, T)."""
     return mean[..., 1:].mean(-1) - mean[..., 0]
 
 

@@ -1,4 +1,4 @@
-"""Which trainings a trial of wang2018 needs, and on how many frames; what the stages that trials share depend on."""
+"""The trainings behind a trial of wang2018, their numbers of frames, and what shared stages depend on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STRIDE = 16
 
 
 def fcn_spec(config: Config) -> dict[str, Any]:
-    """All that the training of a network of single frames depends on, but its seed."""
+    """All that the training of a network of single frames depends on, except its seed."""
     training = config.training if config.stage == "fcn" else config.baseline
     return {
         "stage": "fcn", "recipe": RECIPE, "source": asdict(config.source), "region": config.region,
@@ -24,7 +24,7 @@ def fcn_spec(config: Config) -> dict[str, Any]:
 
 
 def layer_spec(config: Config) -> dict[str, Any]:
-    """All that the training of a ConvLSTM-FCN, or of a new classifier, depends on, but its seed."""
+    """All that the training of a ConvLSTM-FCN, or of a new classifier, depends on, except its seed."""
     return {
         "stage": config.stage, "recipe": RECIPE, "fcn": fcn_spec(config), "loss": config.loss, "gamma": config.gamma,
         "layer": asdict(config.layer) if config.layer else None, "training": asdict(config.training),
@@ -37,7 +37,7 @@ def primary_of(config: Config) -> Config:
 
 
 def part_of(config: Config, region: Region) -> Config:
-    """The network of a system that looks closer at a region, as a trial of its own."""
+    """The close-up network of a system for a region, as a trial of its own."""
     parts = config.parts
     if parts.conv_lstm is None:
         return replace(config, stage="fcn", region=region, training=parts.baseline, parts=None)
@@ -78,7 +78,7 @@ def work(config: Config) -> list[Work]:
 
 
 def clips_for(config: Config) -> tuple[int, int]:
-    """Clips, or stills, for training and validation, about: people have different numbers of them."""
+    """Approximate numbers of clips, or stills, for training and validation: people have different numbers of them."""
     if config.source.dataset == "landmarks300w":
         return STILLS
     return round(SHARES[0] * config.source.clips), round(SHARES[1] * config.source.clips)

@@ -1,4 +1,4 @@
-"""What one trial of yang2023 is: typed, frozen, and all that its numbers depend on."""
+"""The configuration of one trial of yang2023: typed, frozen, and all that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Config:
     train_mouths: int = 0  # at most; 0 = all that the dataset has
     test_mouths: int = 0  # for testing, and for validation at most
     training: Training | None = None
-    hard_mouths: int = 0  # test mouths that are made harder (Figures 10 and 11); 0: the row is not asked
+    hard_mouths: int = 0  # test mouths that are made harder (Figures 10 and 11); 0: none
     scales: tuple[float, ...] = ()  # of a second test with averages over sizes and mirror images; (): no such test
     elsewhere: bool = False  # whether it is also tested on mouths of another dataset (Figure 9)
 

@@ -174,8 +174,8 @@ def _fasseg(data_root: Path, size: tuple[int, int]) -> FaceSet:
 def crop(image: np.ndarray, labels: np.ndarray, size: tuple[int, int], *, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The mouth of an image uint8 (H, W, 3), cut and resized to `size` (height, width), with its labels.
 
-    The box is that of the labels above 0, at `FILL` of the crop in width (less where the mouth is tall), shifted and
-    scaled at random; only `name` decides how. Beyond the image its edge goes on, labelled background.
+    The box around the labels above 0 takes `FILL` of the crop's width (less where the mouth is tall). The crop is then
+    shifted and scaled at random, seeded by `name` alone. Beyond the image its edge is repeated, labelled background.
     """
     x, y, width, height = box_of(labels > 0)
     rng = np.random.default_rng([SEED, zlib.crc32(name.encode())])

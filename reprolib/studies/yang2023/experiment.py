@@ -1,4 +1,4 @@
-"""What one trial of yang2023 does: mouths → network → training → scores, and a look inside the modules."""
+"""One trial of yang2023: mouths → network → training → scores, and a look inside the modules."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from reprolib.trial import Context, Outcome
 
 PAPER_INPUT = (1, 3, 128, 256)  # on which parameters and operations are counted
 EXAMPLES = 12  # test mouths whose predictions are kept for the figures
-WATCHED = 32  # test mouths on which modules are looked inside
+WATCHED = 32  # test mouths on which the modules are inspected
 RIVALS = {"LSFCNN": LSFCNN, "GloRe": GloReNetwork, "DualSeg": DualSegNetwork, "SpyGR": SpyGRNetwork}
 
 Find = Callable[[np.ndarray], np.ndarray]
@@ -63,7 +63,7 @@ def run(config: Config, seed: int, context: Context) -> Outcome:
             outcome.arrays |= {"example_images": shown.images, "example_labels": shown.labels}
         return outcome
     model, fitted = _fitted(config, seed, context)
-    torch.manual_seed(seed)  # the modules draw in inference, too: what was looked at before must not matter
+    torch.manual_seed(seed)  # the modules sample in inference, too: earlier evaluations must not matter
     outcome = _score(finder(model), mouths.test, config)
     outcome.curves, outcome.stopped = fitted.curves, asdict(fitted.stopped)
     outcome.metrics["validation"] = max(fitted.curves["validation"])
@@ -84,7 +84,7 @@ def run(config: Config, seed: int, context: Context) -> Outcome:
 
 
 def validate(config: Config, seed: int, context: Context) -> float:
-    """The best validation score of a row, without a look at the test mouths: what tuning compares."""
+    """The best validation score of a row, which tuning compares; the test mouths are not used."""
     return max(_fitted(config, seed, context)[1].curves["validation"])
 
 
@@ -166,7 +166,7 @@ def _images(images: np.ndarray) -> Tensor:
 
 
 def finder(model: nn.Module) -> Find:
-    """What a network finds in images: hard labels."""
+    """The `Find` of a network: its hard labels."""
     return lambda images: predict(model, _images(images), prepare=prepare)
 
 
@@ -181,12 +181,12 @@ def _most_frequent(train: FaceSet) -> Find:
 
 
 def network_of(work: Work) -> nn.Module:
-    """The network of a training, from random weights."""
+    """The network of a training, with random weights."""
     return build(replace(work.config, pretrained=False))
 
 
 def workload(work: Work, *, images: int) -> Workload:
-    """What `plan --measure` times: so many random images, with all classes as bands, and the training's loss."""
+    """The workload that `plan --measure` times: random images, labels of all classes in bands, the training's loss."""
     config = work.config
     bands = (np.arange(config.height) * len(config.classes) // config.height).astype(np.uint8)
     labels = np.tile(bands[:, None], (images, 1, config.width))
@@ -238,7 +238,7 @@ def _add_counts(outcome: Outcome, config: Config) -> None:
 
 
 def _look_inside(outcome: Outcome, model: nn.Module, test: FaceSet, config: Config) -> None:
-    """What the modules do for a trained network: kernels within reach, nodes in use, what it loses without them."""
+    """Measures of a trained network's modules: kernels within reach, nodes in use, and the mIoU lost without them."""
     some = prepare({"images": _images(test.images[:WATCHED])})["images"].to(next(model.parameters()).device)
     found = {f"reach_{stride}": value for stride, value in within_reach(model, some).items()}
     found |= {f"nodes_used_{stride}": value for stride, value in nodes_used(model, some).items()}
@@ -318,8 +318,8 @@ def _lip(flm: str = "reconstruction", fgr: str = "fuzzy", encoder: str = "resnet
 def paper_networks() -> dict[tuple[str, str], Callable[[], nn.Module]]:
     """(table, printed row) → the paper's network of that row. Table V's GloRe, DualSeg and SpyGR are left out.
 
-    Yang et al. do not say where those three reason; ours were placed so that the published counts come out, and prove
-    nothing.
+    Yang et al. do not say where those three reason; ours were placed to match the published counts, which are therefore
+    no evidence.
     """
     made: dict[tuple[str, str], Callable[[], nn.Module]] = {
         ("1", r.grid_row(k, n)): partial(_lip, kernels=k, nodes=n) for k in (8, 16, 32) for n in (8, 16, 32)
@@ -342,8 +342,8 @@ def paper_networks() -> dict[tuple[str, str], Callable[[], nn.Module]]:
 def facts() -> list[report.Fact]:
     """Every printed parameter and operation count beside that of our network, by the paper's tool and its rule.
 
-    Encoders that differ are counted again as thop counts layers that are registered under two names; that reading is
-    ours ("arithmetic") and no evidence.
+    Encoders whose counts differ are counted again with their layers registered under two names, as thop would count
+    them. That reading is ours ("arithmetic") and no evidence.
     """
     cells = pd.read_csv(Path(__file__).with_name("published.csv"), dtype={"table": str})
     printed = {(c.table, c.row, c.column): c.value for c in cells.itertuples()}

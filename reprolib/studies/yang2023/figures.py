@@ -1,4 +1,4 @@
-"""The figures of yang2023, from what its records kept and from the method itself."""
+"""The figures of yang2023, from its records and from the method itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def drawn(results: Results, parameters: StudyParameters) -> dict[str, Figure]:
-    """Name → figure, of one data source; a figure one of whose rows was not run is absent."""
+    """The figures of one data source by name; a figure is absent if one of its rows was not run."""
     records = results.by_row(parameters)
     kept = {name: results.arrays(of_seeds[0]) for name, of_seeds in records.items()}
     classes = CLASSES[r.DATASETS[parameters.data]]
@@ -99,7 +99,7 @@ def _annotations(kept: Arrays, classes: Sequence[str]) -> Figure:
 
 
 def _above_each_other(images: np.ndarray, tiles: Sequence[np.ndarray], classes: Sequence[str]) -> Figure:
-    """Images four in a row, what is painted over each of them below it."""
+    """Images four in a row, each with its overlay below it."""
     lines = []
     for start in range(0, len(images) // 4 * 4, 4):
         lines += [list(images[start : start + 4]), list(tiles[start : start + 4])]
@@ -143,7 +143,7 @@ def _colours_and_edges(kept: Arrays, classes: Sequence[str]) -> Figure:
     image, label = images[open_mouth], labels[open_mouth]
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     slope = np.abs(cv2.Sobel(grey, cv2.CV_32F, 1, 0)) + np.abs(cv2.Sobel(grey, cv2.CV_32F, 0, 1))
-    edges = cv2.Canny(grey, *np.percentile(slope, (80, 92)))  # whatever the light
+    edges = cv2.Canny(grey, *np.percentile(slope, (80, 92)))  # relative to the image's contrast
     with figures.style():
         figure = plt.figure(figsize=(9.6, 3.4))
         grid = figure.add_gridspec(2, 3, width_ratios=(1, 1, 1.25))
@@ -237,8 +237,8 @@ def _robustness(records: Mapping[str, list[Record]], results: Results) -> Figure
 def _grid(records: Mapping[str, list[Record]], results: Results) -> Figure:
     """Table I: the best point and its four neighbours, every seed a dot, beside the paper's numbers on one scale.
 
-    The grey band is what five equal settings would spread over by the scatter of the seeds alone: the expected range
-    of five means, 2.33 standard errors.
+    The grey band is the spread that five equal settings would have from the seeds alone: the expected range of five
+    means, 2.33 standard errors.
     """
     paper = report.published_from(results.study.folder / results.study.ID / "published.csv", "1")["mIoU"]
     points = [(r.BEST, r.BEST), *r.NEIGHBOURS]
@@ -353,7 +353,7 @@ def _output_shapes(model: nn.Module, names: Mapping[nn.Module, str]) -> dict[str
 
 
 def fuzzy_learning() -> Figure:
-    """Figure 3: one channel with four kernels through Eq. 1–8, whatever feature x comes in."""
+    """Figure 3: one channel with four kernels through Eq. 1–8, as functions of the feature x."""
     import torch
 
     from reprolib.models.fuzzy_learning import FuzzyLearningModule, membership, moments, rule_weights
@@ -385,10 +385,10 @@ def fuzzy_learning() -> Figure:
 
 
 def graph_reasoning() -> Figure:
-    """Figure 4: a mouth through the fuzzy projection onto four nodes and back, its colours for features.
+    """Figure 4: a mouth projected onto four nodes and back, with its colours as features.
 
-    The nodes are colours of the image, found by k-means; in between, graph convolutions change what the nodes hold,
-    here nothing.
+    The nodes are colours of the image, found by k-means. Between the projections the graph convolutions would change
+    the nodes; here they are left out.
     """
     import torch
 

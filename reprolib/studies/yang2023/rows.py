@@ -42,7 +42,7 @@ def per_scale(finest: int) -> str:
 
 
 def grid_row(kernels: int, nodes: int) -> str:
-    """The printed line of Table I with so many kernels and nodes at the finest scale of the paper's network."""
+    """The row of Table I with these numbers of kernels and nodes at the finest scale of the paper's network."""
     return f"kernels {per_scale(kernels)}, nodes {per_scale(nodes)}"
 
 
@@ -99,17 +99,17 @@ SIZES: dict[str, dict[str, Any]] = {
     "gpu": {"height": 128, "width": 256, "encoder": "mobilenet_v2", "mouths": (0, 0), "hard": 30,
             "seeds": 3, "primary_seeds": 3},
 }  # fmt: skip
-# The paper's cosine is lowest at its end, so that it cannot show whether a training converged: a plateau instead.
+# The paper's cosine schedule is lowest at its end and cannot show whether a training converged: a plateau instead.
 TRAINING = {
     "smoke": Training(epochs=1, patience=1, batch_size=4, lr=1e-3, final_lr=1e-5),
     "cpu": Training(epochs=80, patience=7, batch_size=16, lr=1e-3, final_lr=1e-5),
     "gpu": Training(epochs=60, patience=9, batch_size=32, lr=1e-3, final_lr=1e-5),
 }
-RANDOM_EPOCHS = 2  # times as many epochs, at most, for encoders from random weights; no claim is about those rows
+RANDOM_EPOCHS = 2  # times as many epochs, at most, for encoders with random weights; no claim is about those rows
 # Rows whose learning rate is tuned on validation items (tuning.csv); the others have the paper's, 1e-3.
 TUNED = {"public": (BASELINE, PROPOSED, UNET, PSPNET, LSFCNN, GLORE)}
 RATES = (3e-4, 1e-3, 3e-3)
-# Rows that are not tuned take the rate of the row that they vary.
+# Rows that are not tuned take the learning rate of the row that they vary.
 RATE_OF = {
     LSFCNN_PRODUCT: LSFCNN, MANET: UNET, FPN: UNET, SEGFORMER: UNET, DEEPLAB: PSPNET, DUALSEG: GLORE, SPYGR: GLORE,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""From what a record counted on each test mouth to the columns of yang2023's tables."""
+"""The columns of yang2023's tables, from the counts that a record keeps of each test mouth."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BACKGROUND, LIP, INNER = 0, 1, 2  # inner mouth: class 2, or classes 2 to 4 toge
 def lip_metrics(confusion: np.ndarray) -> dict[str, np.ndarray]:
     """Columns of Tables I–VI in percent, from confusion matrices (…, K, K) of three or five classes (Sec. IV-A2).
 
-    mIoU and mPA are means over the classes; the paper's formulas divide one by k and the other by N, both of which
-    count them. A class that no mouth shows is left out. "inner" is all that is inside the lips as one class.
+    mIoU and mPA are means over the classes; the paper's formulas divide one by k and the other by N, both of which are
+    the number of classes. A class that no mouth shows is left out. "inner" is all that is inside the lips as one class.
     """
     classes = confusion.shape[-1]
     columns = {

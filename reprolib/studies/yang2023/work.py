@@ -1,4 +1,4 @@
-"""Which training a trial of yang2023 needs, and on how many mouths."""
+"""The training behind a trial of yang2023, and its numbers of mouths."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ FINE_LABELS = {"brow": 2, "eye": 2, "nose": 2, "mouth": 4}  # background and the
 
 @dataclass(frozen=True)
 class ParsingModel:
-    """A trained network, the side of the small pictures for its coarse stage, and that of its frames, in pixels."""
+    """A trained network, the side of its coarse stage's input, and the side of its frames, in pixels."""
 
     network: STNICNN
     small: int

@@ -1,4 +1,4 @@
-"""What one trial of yin2020 is: typed, frozen, and all that its numbers depend on."""
+"""The configuration of one trial of yin2020: typed, frozen, and all that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Stage = Literal[
     "coarse",  # stage 1 alone
     "fine",  # stage 2 alone, at places that need no stage 1
     "two-stage",  # both stages and a cropper, each trained by itself
-    "together",  # the same, trained on by the part loss of Eq. 22
+    "together",  # the same, then trained further by the part loss of Eq. 22
     "whole face",  # a network that labels the frame at once
     "timing",  # milliseconds per face
 ]
@@ -23,7 +23,7 @@ Cropper = Literal[
     "baseline",  # probability-weighted centroids of the rough mask
     "hard",  # centroids of its arg max
     "stn",  # the grid transformer at the localisation network's θ
-    "roi_align",  # RoI-Align at the middles of the localisation network's θ
+    "roi_align",  # RoI-Align at the centres of the localisation network's θ
     "true",  # the centres of the labels' parts
     "mean",  # the mean place of each part over the training faces, whatever the image
 ]
@@ -46,7 +46,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
-    """The three networks before they meet: stage 1 (Eq. 18), localisation (Eq. 19), stage 2 (Eq. 16)."""
+    """The separate trainings of the three networks: stage 1 (Eq. 18), localisation (Eq. 19), stage 2 (Eq. 16)."""
 
     coarse: Training
     localiser: Training
@@ -85,7 +85,7 @@ class Config:
     pretrained_rate: float = PAPERS_RATE  # their learning rate in joint training, as a share of stage 2's
     kept_losses: bool = False  # in joint training: Eq. 18 and 19 are added to the part loss
     erased_faces: int = 0  # test faces from which parts are erased (Figure 5); 0 = none
-    few: int = 0  # of the hybrid strategy: so many faces of `source` are learned from; 0 = all
+    few: int = 0  # of the hybrid strategy: number of faces of `source` to learn from; 0 = all
     elsewhere: Source | None = None  # of the hybrid strategy: where the parser was trained before
     pretraining: Pretraining | None = None
     # Of "together" and "whole face" the training itself; of "coarse" and "fine" that of the same stage in

@@ -1,8 +1,8 @@
 """The faces of yin2020, from each dataset, at the sizes that a trial requests, and how they become a batch.
 
 A face of CelebAMask-HQ fills its image, so that there is nothing to localise. In the dataset `celebamask` each face is
-therefore cut out and put at random into a larger frame: a square of half to a quarter of the frame's side, turned by
-up to 15°, anywhere, before the background of another image of the same set.
+therefore cut out and put at random into a larger frame: a square of half to a quarter of the frame's side, turned by up
+to 15°, at a random position, on the background of another image of the same set.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ OF_INDEXED = {
 FACES_AT_A_TIME = 16  # whose parts are counted: HELEN's at 1024² take 70 MB each
 SHOWN = 6  # test faces that are kept for the figures
 SINGLE = len(CROPS) - 1  # crops that hold one class; the last is the mouth
-# How far the fine networks' crops are off in their own training, as shares of a crop's side; the authors' code.
+# Largest offsets of the fine networks' crops in their own training, as shares of a crop's side; the authors' code.
 JITTER = (0.3, 0.3, 0.3, 0.3, 0.1, 0.1)
 NOISE = 0.01  # variance of the noise on a whole frame (Sec. 2.5.1 d), of pixels in [0, 1]; the authors' code
 
@@ -73,7 +73,7 @@ def faces(config: Config, data_root: Path | None) -> Faces:
 
 
 def shown_faces(config: Config, data_root: Path | None) -> FaceSet | None:
-    """Test faces for the figures; None of HELEN, whose images may not be printed."""
+    """Test faces for the figures; None for HELEN, whose images may not be printed."""
     if config.dataset == "helen":
         return None
     test = faces(config, data_root).test
@@ -86,7 +86,7 @@ def faces_without(config: Config, data_root: Path | None, *, number: int) -> Fac
 
 
 def fasseg_faces(source: Source, data_root: Path | None) -> FaceSet | None:
-    """Faces of FASSEG whose parts were all found, in the middle of the frame; None where it is not at hand.
+    """Faces of FASSEG whose parts were all found, in the middle of the frame; None if it is not available.
 
     Nothing is trained on them. Their images have a third of the frame's side, as those of `celebamask` have on average.
     """
@@ -165,7 +165,7 @@ def _framed_set(root: Path, part: str, frame: int, most: int) -> FaceSet:
 
 
 def background(image: np.ndarray, labels: np.ndarray, frame: int) -> np.ndarray:
-    """What surrounds a person, uint8 (frame, frame, 3); where the person was, the surroundings run in.
+    """The surroundings of a person, uint8 (frame, frame, 3), blurred into where the person was.
 
     image: uint8 (H, W, 3); labels: uint8 (H, W) of `celebamask.INDEXED_CLASSES`, 0 is background.
     """
@@ -258,7 +258,7 @@ def tensors(found: FaceSet) -> dict[str, Tensor]:
 
 
 def reduced(found: FaceSet, side: int) -> FaceSet:
-    """The same faces in frames of `side` pixels: stage 1 sees no more."""
+    """The same faces in frames of at most `side` pixels, enough for stage 1."""
     if found.images.shape[1] <= side:
         return found
     step = (np.arange(side) + 0.5) * found.images.shape[1] / side
@@ -273,7 +273,7 @@ def reduced(found: FaceSet, side: int) -> FaceSet:
 def varied(batch: Mapping[str, Tensor], generator: torch.Generator, *, frame: int) -> tuple[Tensor, Tensor]:
     """Frames float32 (N, 3, H, W) in [0, 1] and their labels int64, each with 0 to 4 changes (Sec. 2.5.1).
 
-    `frame` is the side of the whole frames, pixels: in frames that were reduced before, the noise is as weak as if it
+    `frame` is the side of the whole frames, pixels: for frames that were reduced before, the noise is weakened as if it
     had been reduced with them.
     """
     operations = torch.randint(0, 5, (len(batch["images"]),), generator=generator)
@@ -294,7 +294,7 @@ def small_frames(found: FaceSet, side: int) -> Tensor:
 
 
 def resized_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Labels (N, H, W) at another (height, width), int64, each pixel that of the nearest."""
+    """Labels (N, H, W) resized to `size` (height, width) by nearest neighbour, int64."""
     return F.interpolate(labels[:, None].float(), size, mode="nearest-exact")[:, 0].long()
 
 

@@ -30,7 +30,7 @@ ERASED = tuple(range(len(CROPS) + 1))  # numbers of erased parts (Figure 5)
 SCORED = 2  # erased parts with which whole faces are scored, too
 KEPT_SIDE = 192  # pixels: the longest side of images in a record
 REPEATS, TIMED_BATCHES = 12, (1, 32)
-ALONE = 1.5  # the most processes that may want a core, this one included, for a time to be judged
+ALONE = 1.5  # largest load average, this process included, at which a time is judged
 
 # --- scores ------------------------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ def _theta(model: nn.Module, full: Tensor, truth: Tensor, config: Config) -> Ten
 def inside_crops(theta: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Of each part's pixels, how many are inside its crop, and how many there are: int32 (N, 6, 2).
 
-    theta: float32 (N, 6, 2, 3); labels: uint8 (N, H, W). A crop reaches half a pixel beyond the middles of its
+    theta: float32 (N, 6, 2, 3); labels: uint8 (N, H, W). A crop reaches half a pixel beyond the centres of its
     outermost pixels.
     """
     height, width = labels.shape[1:]
@@ -102,7 +102,7 @@ def inside_crops(theta: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def centre_errors(theta: Tensor, truth: Tensor, *, frame: tuple[int, int]) -> np.ndarray:
-    """How far the middles of the crops are from the true ones: float32 (N, 2), the sum in pixels and the number.
+    """Distances of the crops' centres from the true ones: float32 (N, 2), their sum in pixels and their number.
 
     theta, truth: (N, 6, 2, 3). Parts that a face lacks are not counted.
     """
@@ -192,10 +192,10 @@ def _examples(model: nn.Module, found: FaceSet, config: Config) -> dict[str, np.
 
 
 def timed(config: Config, seed: int, context: Context) -> Outcome:
-    """How long a row takes per face, from frame to labels, in percent of the baseline that is timed in turn with it.
+    """Milliseconds per face, from frame to labels, and percent of the baseline that is timed in turn with the row.
 
-    Untrained networks: their values do not matter here. The arrays that are judged are left out where other processes
-    want the cores, too.
+    The networks are untrained, since their weights do not matter here. The arrays that claims use are left out where
+    other processes need the cores, too.
     """
     torch.manual_seed(seed)
     found = faces_of.faces(config, context.data_root)

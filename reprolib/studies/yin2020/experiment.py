@@ -1,4 +1,4 @@
-"""What one trial of yin2020 does: train the stages, train some of them on together, parse whole frames, count."""
+"""One trial of yin2020: train the stages, train some of them further together, parse whole frames, score them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run(config: Config, seed: int, context: Context) -> Outcome:
 
 
 def validate(config: Config, seed: int, context: Context) -> float:
-    """The best validation score of a row's last training, without a look at the test faces: what tuning compares."""
+    """The best validation score of a row's last training, which tuning compares; the test faces are not used."""
     trainings = _trained(config, seed, context)[1]
     return max(list(trainings.values())[-1].curves["validation"])
 
@@ -94,7 +94,7 @@ def _arguments(config: Config) -> dict:
 
 
 def _trained(config: Config, seed: int, context: Context) -> tuple[nn.Module, dict[str, Fitted]]:
-    """The row's parser, and how each of its trainings went, in their order."""
+    """The row's parser and its trainings, in their order."""
     config = with_stage_training(config)
     if config.stage == "mean mask":
         return _mean_mask(faces_of.faces(config, context.data_root).train), {}
@@ -118,7 +118,7 @@ def _trained(config: Config, seed: int, context: Context) -> tuple[nn.Module, di
 
 
 def _schedule(training: Training, rates: Mapping[str, float] | None = None) -> Schedule:
-    """Adam; the learning rate is halved every few epochs (Sec. 2.5.2); the best validation epoch stays."""
+    """Adam; the learning rate is halved every few epochs (Sec. 2.5.2); the best validation epoch is kept."""
     least = training.final_lr / training.lr
     return Schedule.decay(
         training.epochs, training.batch_size, training.lr, lambda i: max(0.5 ** (i // training.halve_every), least),
@@ -156,7 +156,7 @@ def _on_varied(
 
 
 def _mean_mask(found: FaceSet) -> MeanMask:
-    """The constant mask with the highest overall F1 on the training faces: parts wherever some are often enough."""
+    """The constant mask with the highest overall F1 on the training faces; the background wins where parts are rare."""
     counts = np.stack([(found.labels == k).sum(0) for k in range(1, len(CLASSES))])
     part, often = counts.argmax(0) + 1, counts.sum(0) / len(found)
     parts_of_face = often.sum()
@@ -192,7 +192,7 @@ def _coarse(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fit
 
 
 def _localiser(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fitted]:
-    """The localisation network on rough masks of a stage 1 that stays as it is, Eq. 19–21; the masks are made once."""
+    """The localisation network on rough masks of a frozen stage 1, Eq. 19–21; the masks are made once."""
 
     def build() -> nn.Module:
         labels = faces_of.faces(config, context.data_root).train.labels
@@ -222,7 +222,7 @@ def _localiser(config: Config, seed: int, context: Context) -> tuple[nn.Module, 
 
 @torch.no_grad()
 def rough_masks(coarse: nn.Module, found: FaceSet, config: Config, *, versions: int, seed: int) -> dict[str, Tensor]:
-    """Stage 1's probabilities of every face in so many versions, with 0, 1, … changes each, and the true θ.
+    """Stage 1's probabilities for `versions` versions of every face, with 0, 1, … changes, and the true θ.
 
     "images": uint8 (versions · N, 9, s, s), probabilities × 255; "theta": float32 (versions · N, 6, 2, 3), NaN for an
     absent part.
@@ -269,7 +269,7 @@ def _part_loss(outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
 
 
 def _parser(config: Config, seed: int, context: Context) -> tuple[STNICNN, dict[str, Fitted]]:
-    """Both stages, each trained by itself; "together": trained on by the part loss."""
+    """Both stages, each trained by itself; for "together", then trained further by the part loss."""
     coarse, of_coarse = _coarse(config, seed, context)
     fine, of_fine = _fine(config, seed, context)
     trainings, places = {"coarse": of_coarse, "fine": of_fine}, None
@@ -392,7 +392,7 @@ def _printed_rates(config: Config, trainings: Mapping[str, Fitted]) -> dict[str,
 
 
 def workload(work: Work, *, images: int) -> Workload:
-    """What `plan --measure` times: so many random frames, and the loss and augmentation of the training."""
+    """The workload that `plan --measure` times: random frames, and the loss and augmentation of the training."""
     side, generator = work.network.size, torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (images, 3, side, side), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, len(CLASSES), (images, side, side), generator=generator, dtype=torch.uint8)
@@ -419,7 +419,7 @@ def workload(work: Work, *, images: int) -> Workload:
 
 
 def facts() -> list[report.Fact]:
-    """Parameters of every network, free entries of θ, and the arithmetic of patches, each with whose number it is."""
+    """Parameters of every network, free entries of θ, and the arithmetic of patches, with the source of each number."""
     count, fine = complexity.parameters, {kind: ICNN(labels) for kind, labels in FINE_LABELS.items()}
     coarsest = pyramid_of(torch.zeros(1, 3, PAPER_PATCH, PAPER_PATCH), 4)[-1].shape[-1]
 
@@ -458,7 +458,7 @@ def free_entries(*, isotropic: bool) -> int:
 
 
 def offset(patch: int) -> float:
-    """How far left of its middle the first pixel of a patch is, pixels of the paper's frame (Eq. 21)."""
+    """How far the first pixel of a patch is left of its centre, in pixels of the paper's frame (Eq. 21)."""
     frame = (PAPER_FRAME, PAPER_FRAME)
     centre = torch.full((1, 1, 2), 512.0, dtype=torch.float64)
     theta = theta_of_centres(centre, frame=frame, patch=patch)[0, 0]

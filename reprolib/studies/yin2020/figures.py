@@ -1,4 +1,4 @@
-"""The figures of yin2020, from what its records kept and from the method itself."""
+"""The figures of yin2020, from its records and from the method itself."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def drawn(results: Results, parameters: StudyParameters) -> dict[str, Figure]:
-    """Name → figure, of one data source; a figure one of whose rows was not run is absent."""
+    """The figures of one data source by name; a figure is absent if one of its rows was not run."""
     records = results.by_row(parameters)
     kept = {name: results.arrays(of_seeds[0]) for name, of_seeds in records.items()}
 
@@ -171,7 +171,7 @@ def _recall(records: Mapping[str, list[Record]], results: Results) -> Figure:
 
 
 def _input_sizes(records: Mapping[str, list[Record]], config: Callable[[str], Config]) -> Figure:
-    """Figure 6: overall F1 with the whole and half the input size of the coarse stage; a dot is a seed."""
+    """Figure 6: overall F1 with full and half input size of the coarse stage; each dot is a seed."""
     names = ("iCNN", "STN-iCNN*", "STN-iCNN")
     with figures.style():
         figure, ax = plt.subplots(figsize=(6.4, 3.2))
@@ -191,7 +191,7 @@ def _input_sizes(records: Mapping[str, list[Record]], config: Callable[[str], Co
 
 
 def _ladder(records: Mapping[str, list[Record]]) -> Figure:
-    """Every seed of each place for the crops, from the mean place to the true one, and of both ways of learning on."""
+    """Overall F1 of every seed for crops from the mean position to the true one and both ways of training further."""
     with figures.style():
         figure, ax = plt.subplots(figsize=(8.6, 3.4))
         for x, row in enumerate(LADDER.values()):

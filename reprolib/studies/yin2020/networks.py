@@ -27,7 +27,7 @@ def patches(config: Config) -> dict[str, int]:
 
 
 def on_device(network: nn.Module, values: Tensor) -> Tensor:
-    """The values where the network is."""
+    """The values on the network's device."""
     return values.to(next(network.parameters()).device)
 
 
@@ -89,7 +89,7 @@ class MeanMask(nn.Module):
 
 
 class OfFrames(nn.Module):
-    """A two-stage parser, or a part of it, as a network of whole frames: what `plan` counts and times.
+    """A two-stage parser, or a part of it, as a network of whole frames, for `plan` to count and time.
 
     In training it returns what the loss takes, else scores (N, 9, H, W).
     """
@@ -123,7 +123,7 @@ class OfMasks(nn.Module):
 
 
 def network_of(work: Work) -> nn.Module:
-    """The network of a training, from random weights."""
+    """The network of a training, with random weights."""
     config = work.config
     if work.stage == "coarse":
         return icnn(config, len(CLASSES))

@@ -146,9 +146,9 @@ def _training(
 
 # `gpu` has the rates of Table 1 and, where its cells are lost, those of the authors' README, unless others were better
 # on validation faces (tuning.csv). So were those of `cpu`: stage 1 at 4e-4 reached 45.8 in 34 epochs (at 1e-3: 37.6),
-# stage 2 at 1e-3 reached 84.2 in 14 (at 4e-4: 83.3, at 2.5e-3: 83.7), under lower ceilings than these, so that the log
-# does not list the tries. Stage 1 calls nothing but background in its first epochs, and its score jumps for many more:
-# it needs patience.
+# stage 2 at 1e-3 reached 84.2 in 14 (at 4e-4: 83.3, at 2.5e-3: 83.7). These tries had lower ceilings than the trainings
+# below, so that the log does not list them. Stage 1 predicts only background in its first epochs, and its score
+# fluctuates for many more: it needs patience.
 COARSE = {
     "smoke": _training(2, 1, 4, 2.3e-3, 5), "cpu": _training(120, 15, 16, 4e-4, 15),
     "gpu": _training(100, 12, 32, 2.3e-3, 12),
@@ -176,7 +176,7 @@ WHOLE_FACE = {
 VERSIONS = {"smoke": 2, "cpu": 3, "gpu": 5}  # 5 are the original and four more, Sec. 2.5.1
 
 # Rows whose learning rate is tuned: stage 1 and stage 2 of both forms of the iCNN, training together with and without
-# the joint gradient, and the rival. Other rows take over the rates of their stages.
+# the joint gradient, and the rival. Other rows take over the learning rates of their stages.
 TUNED = {
     "public": (STAGE_1, TRUE_PLACE, ORIGINAL_STAGE_1, ORIGINAL_TRUE_PLACE, END_TO_END, STAGE_2_ONLY, UNET),
 }  # fmt: skip
@@ -196,7 +196,7 @@ def source(dataset: str, profile: str) -> Source:
 
 
 def pretraining(profile: str, network: str = "ICNN") -> Pretraining:
-    """How the three networks of a parser are trained before they meet."""
+    """The separate trainings of a parser's three networks."""
     coarse, fine = COARSE[profile], FINE[profile]
     if network == "OriginalICNN" and profile in ORIGINAL_RATES:
         of_coarse, of_fine = ORIGINAL_RATES[profile]
@@ -208,7 +208,7 @@ def _at(training: Training, lr: float) -> Training:
     return replace(training, lr=lr, final_lr=lr / 16)
 
 
-# Zhou et al.'s form has no batch normalisation: stages 1 and 2 need lower rates.
+# Learning rates of stages 1 and 2 for Zhou et al.'s form, which has no batch normalisation.
 ORIGINAL_RATES = {"cpu": (1e-3, 1e-3), "gpu": (1e-3, 1e-3)}
 
 
@@ -326,7 +326,7 @@ def _other_rows(stn: Config, many: int, few: int) -> list[Row]:
 
 
 def _second_rows(parameters: StudyParameters, main: Config, many: int, few: int) -> list[Row]:
-    """Table 3: CelebAMask-HQ, and the hybrid strategy that comes to it from another dataset.
+    """Table 3: CelebAMask-HQ, and the hybrid strategy, which starts from another dataset.
 
     Where the main dataset is CelebAMask already its trials serve here, too: a trial's key does not depend on its name.
     """

@@ -20,8 +20,8 @@ def parsing_metrics(confusion: np.ndarray) -> dict[str, np.ndarray]:
 
     "eyes", "brows" and "mouth" are unions of their classes, in which a confusion of left and right is no error.
     "overall" is the authors': the union of all eight parts against the rest, in which no confusion of parts is an
-    error. "overall_macro" is the older one of theirs: the harmonic mean of precision and recall, each averaged over
-    those of the seven columns whose part somebody has.
+    error. "overall_macro" is their older measure: the harmonic mean of precision and recall, each averaged over those
+    of the seven columns whose part somebody has.
     """
     merged = {name: _against_rest(confusion, classes) for name, classes in GROUPS.items()}
     there = {name: binary[..., 1, :].sum(-1) > 0 for name, binary in merged.items()}
@@ -55,7 +55,7 @@ def percentages(confusion: np.ndarray) -> dict[str, float]:
 
 
 def per_part(errors: np.ndarray) -> np.ndarray:
-    """The mean error of a crop's middle from sums (…, 2) of [errors in pixels, crops that were counted]."""
+    """The mean error of a crop's centre from sums (…, 2) of [errors in pixels, crops that were counted]."""
     return errors[..., 0] / errors[..., 1]
 
 

@@ -1,4 +1,4 @@
-"""Which trainings a trial of yin2020 needs, and on how many faces; what the stages that trials share depend on."""
+"""The trainings behind a trial of yin2020, their numbers of faces, and what shared stages depend on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLASSES, THETA_ENTRIES = 9, 36
 
 
 def stage_spec(config: Config, stage: str) -> dict[str, Any]:
-    """All that a shared stage depends on, but its seed: trials with equal ones share it.
+    """All that a shared stage depends on, except its seed: trials with equal ones share it.
 
     stage: "coarse", "localiser", "fine" or "together".
     """
@@ -47,7 +47,7 @@ def needs_localiser(config: Config) -> bool:
 
 
 def with_stage_training(config: Config) -> Config:
-    """The same trial with the training of a single stage where `pretraining` has it, so that a tuned rate counts."""
+    """The same trial with a single stage's training copied to `pretraining`, so that its tuned rate counts."""
     if config.stage in ("coarse", "fine") and config.training and config.pretraining:
         return replace(config, pretraining=replace(config.pretraining, **{config.stage: config.training}))
     return config
