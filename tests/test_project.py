@@ -174,3 +174,14 @@ def test_the_api_page_names_what_exists():
         thing = getattr(importlib.import_module(module), name)
         for member in filter(None, members.split(", ")):
             assert hasattr(thing, member), f"{path} has no {member}"
+
+
+def test_no_letter_touches_a_name_in_backticks():
+    """`name`s is a warning to docutils, and an error in the build of the book."""
+    pieces = re.compile(r"(?<![`\w])`[\w.]+`[a-zA-Z]")
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in sorted((ROOT / "reprolib").rglob("*.py"))
+        for match in pieces.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert not found

@@ -87,7 +87,7 @@ def detect_all(image: np.ndarray, *, zoom: int = 1) -> np.ndarray:
 def track(frames: np.ndarray, *, every: int = 8) -> np.ndarray:
     """The 68 landmarks of one face through a clip of uint8 (T, H, W, 3): float32 (T, 68, 2), NaN while there is none.
 
-    The face is searched for in every `every`th frame, and in each frame until it is found. Between searches the last
+    The face is searched for in one frame in `every`, and in each frame until it is found. Between searches the last
     box is kept, and points are located anew in every frame. A search that fails keeps the box once; the face is lost
     when the next one fails, too. UserError if dlib is not installed.
     """

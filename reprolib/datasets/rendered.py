@@ -26,7 +26,7 @@ Arrays = Mapping[str, np.ndarray]
 def folder_of(kind: str, arguments: tuple) -> Path:
     """The folder in which arrays of this `kind` and these `arguments` are kept.
 
-    `arguments`: everything that the arrays depend on; different values need different `repr`s.
+    `arguments`: everything that the arrays depend on; values that differ need a different `repr`.
     """
     settings = repr((kind, RENDERING, *arguments))
     return CACHE / kind / hashlib.sha256(settings.encode()).hexdigest()[:16]

@@ -40,7 +40,7 @@ def load(
     root: Path, *, size: int, frames: int, seconds: float = 1.0, every: int = 10, count: int | None = None,
     progress: bool = True,
 ) -> ClipSet:  # fmt: skip
-    """Each video cut into clips of `seconds`: the first `frames` frames of every `every`th (the paper takes 10 %).
+    """Each video cut into clips of `seconds`: the first `frames` frames of one in `every` (the paper takes 10 %).
 
     images uint8 (N, frames, size, size, 3). With a `count`, at most so many clips, evenly spaced over all of them.
     Every video is a different subject. The crop is fixed through a clip. A few damaged videos and clips are left out

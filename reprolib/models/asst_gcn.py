@@ -91,7 +91,7 @@ class ASSTLayer(nn.Module):
 
 
 class ASSTGCN(nn.Module):
-    """A stack of `ASSTLayer`s, each with its own graphs.
+    """A stack of layers (`ASSTLayer`), each with its own graphs.
 
     nodes float32 (N, T, K, channels), lengths int64 (N,) or None -> (N, T, K, channels). `options` go to the layers.
     Source: Sheng et al. 2021, Fig. 2 (c1): six layers of 512 channels and eight subgraphs.

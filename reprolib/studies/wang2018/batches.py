@@ -66,12 +66,12 @@ def loss_of(config: Config) -> Callable[[Tensor, Batch], Tensor]:
 
 
 def cells_to_pixels(scores: Tensor) -> Tensor:
-    """Scores of cells (N, K, h, w) at every `LOSS_STRIDE`th pixel."""
+    """Scores of cells (N, K, h, w) at the pixels of `LOSS_STRIDE`."""
     return upsample_tf1(scores, STRIDE // LOSS_STRIDE)
 
 
 def at_loss_stride(pixels):
-    """Every `LOSS_STRIDE`th row and column of a tensor or array."""
+    """The rows and columns of a tensor or array at `LOSS_STRIDE`."""
     return pixels[..., ::LOSS_STRIDE, ::LOSS_STRIDE]
 
 
