@@ -44,7 +44,7 @@ shown = page.open_study(
 # ## What we found
 
 # %% tags=["remove-input"]
-shown.findings("parts-mean", "parts-sparsity", "cofw-sparsity", "transfer")
+shown.findings("parts-mean", "parts-sparsity", "cofw-sparsity", "student-teacher", "transfer")
 shown.headline()
 
 # %% [markdown]

@@ -54,10 +54,8 @@ shown.headline()
 
 # %% tags=["hide-input"]
 for parameters in shown.sources:
-    parts = figures.parts_of_the_gain(shown.results, parameters)
-    if len(parts):
-        caption = f"Of the full system's gain in mean IoU, on {page.ON[parameters.data]}."
-        display(HTML(report.to_html(parts, caption)))
+    caption = f"Of the full system's gain in mean IoU, on {page.ON[parameters.data]}."
+    display(HTML(report.to_html(figures.parts_of_the_gain(shown.results, parameters), caption)))
 
 # %% [markdown]
 # ## The idea

@@ -59,8 +59,9 @@ shown.headline()
 # rebuilt from each weighting, with random draws $F_k \sim \mathcal{N}(\mu_k, \sigma_k^2)$:
 #
 # $$M_k = e^{-\left(\frac{x - \mu_k}{\sigma_k}\right)^2}, \quad
-# w^{1} = \mathrm{softmax}(M / T), \quad w^{2} = \mathrm{softmax}(-M / T), \quad
-# Y^{i} = \sum_k w^{i}_k F_k \quad \text{(Eq. 1–8)}$$
+# w^{1} = \mathrm{softmax}(M / T), \quad w^{2} = \mathrm{softmax}(-M / T),$$
+#
+# $$Y^{i} = \sum_k w^{i}_k F_k \quad \text{(Eq. 1–8)}$$
 #
 # *Fuzzy graph reasoning* (FGR) projects all pixels onto $N$ nodes by their memberships (Eq. 10), exchanges information
 # between the nodes by two graph convolutions (Eq. 12), and projects the result back to the pixels.

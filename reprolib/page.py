@@ -404,8 +404,8 @@ def in_words(study: Study, judged: Judged) -> str:
 def effect_in_words(effect: Effect, unit: str) -> str:
     """ "+0.21 points (95 % interval −0.40 to +0.80; 3 seeds, 691 test units)"."""
     if not np.isfinite(effect.low):
-        return f"{effect.point:+.2f} {unit} (no interval; seeds: {effect.seeds})".replace("-", "−")
-    numbers = f"{effect.point:+.2f} {unit} (95 % interval {effect.low:+.2f} to {effect.high:+.2f}".replace("-", "−")
+        return f"{effect.point:+z.2f} {unit} (no interval; seeds: {effect.seeds})".replace("-", "−")
+    numbers = f"{effect.point:+z.2f} {unit} (95 % interval {effect.low:+z.2f} to {effect.high:+z.2f}".replace("-", "−")
     these = ", for these alone" if effect.units < FEW_UNITS else ""
     return f"{numbers}; {effect.seeds} seeds, {effect.units} test units{these})"
 

@@ -124,7 +124,7 @@ def _found(claim: Mapping[str, Any]) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    return f"{value:+z.2f}".replace("-", "−")
 
 
 # --- the matrix of verdicts --------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def verdict_matrix(claims: Claims) -> str:
     )
     return (
         f'<figure class="matrix"><div class="frame" tabindex="0" role="region" aria-label="Matrix of verdicts">'
-        f"<table><caption>{caption}</caption><thead>{head}</thead>{body}</table></div>"
+        f"<table><caption><span>{caption}</span></caption><thead>{head}</thead>{body}</table></div>"
         f"<figcaption>{legend()}</figcaption></figure>"
         f"<details><summary>Which claim is which?</summary>{lists}</details>"
     )
@@ -316,7 +316,7 @@ def done(found: Mapping[str, Any]) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in ("paper", "tables", "figures", "methods trained"))
     return (
         f'<figure class="done"><div class="frame" tabindex="0" role="region" aria-label="What is done"><table>'
-        f"<caption>{caption}</caption><thead><tr>{head}</tr></thead>"
+        f"<caption><span>{caption}</span></caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table></div></figure>"
     )
 

@@ -11,6 +11,7 @@ from reprolib import page, studies
 from reprolib.errors import UserError
 from reprolib.paths import ROOT
 from reprolib.report import fact
+from reprolib.statistics import Effect
 from reprolib.store import RunStore
 from reprolib.study import Study
 
@@ -285,3 +286,8 @@ def test_a_table_without_a_record_is_to_be_made_on_the_most_trusted_data(core, h
     shown.table("table 2")
     assert "Not run" in html[-1] and "--data paper" in html[-1]
     assert not (shown.store.root / "tables").exists()  # the paper's numbers alone are in published.csv
+
+
+def test_a_rounded_zero_has_no_minus():
+    effect = Effect(point=-0.001, low=-0.004, high=0.2, se=0.1, df=2.0, seeds=3, units=30, detectable=0.3)
+    assert page.effect_in_words(effect, "points").startswith("+0.00 points (95 % interval +0.00 to +0.20")

@@ -16,7 +16,7 @@ from reprolib.paths import CACHE
 def kept(kind: str, settings: tuple, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays of `make`, made once for these `settings` and then read from the project's cache.
 
-    settings: everything that the arrays depend on; for files, their `content`. Values that differ need a different `repr`.
+    settings: everything that the arrays depend on; for files, their `content`. Values that differ need another `repr`.
     If several processes want the same arrays, one makes them and the others wait. Arrays are memory maps; a write to
     one changes neither the file nor another process's array.
     """

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reprolib import figures, page
+from reprolib import figures, page, report
 from reprolib.datasets.pictures import crop_square, resize_labels, resize_picture
 from reprolib.parameters import StudyParameters
 from reprolib.results import Results
@@ -229,13 +229,11 @@ def parts_of_the_gain(results: Results, parameters: StudyParameters) -> pd.DataF
              if claim.score == "miou"}  # fmt: skip
     lines = {}
     for title, (a, b) in GAIN.items():
-        effect = results.effect(parameters, replace(template, a=a, b=b))
-        if effect is not None:
-            published = paper.get((a, b))
-            lines[title] = {
-                "ours": page.effect_in_words(effect, "points"),
-                "paper (points)": "—" if published is None else f"{published:+.2f}",
-            }
+        effect, published = results.effect(parameters, replace(template, a=a, b=b)), paper.get((a, b))
+        lines[title] = {
+            "ours": report.NOT_DONE if effect is None else page.effect_in_words(effect, "points"),
+            "paper (points)": report.ABSENT if published is None else f"{published:+.2f}",
+        }
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
