@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,8 +31,6 @@ from reprolib.paths import BOOK, EXECUTED, NOTEBOOKS, ROOT
 BUILD = ROOT / "_build"
 MAX_PAGE_BYTES = 2_000_000
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
-# what pages include from outside the book
-INCLUDED = (ROOT / "reprolib" / "weights" / "scores.md", ROOT / "benchmarks" / "own_words.md")
 SMOKE_BANNER = (
     "This is the book of a smoke run: every step on tiny data, to show that the machinery works. "
     "Its numbers say nothing about the papers."
@@ -126,6 +125,13 @@ def pages(source: Path = BOOK) -> list[str]:
     return [Path(name).name for name in documents if Path(name).parent.name == "executed"]
 
 
+def included_files() -> list[Path]:
+    """The files outside the book that its Markdown pages include."""
+    pages = (path.read_text(encoding="utf-8") for path in sorted(BOOK.glob("*.md")))
+    named = (name for page in pages for name in re.findall(r"^```\{include\} (\S+)", page, re.MULTILINE))
+    return [(BOOK / name).resolve() for name in named]
+
+
 def smoke_book(folder: Path = BUILD / "smoke") -> Path:
     """Execute every notebook of the book in the smoke profile and build that run's book in `folder/html`.
 
@@ -134,7 +140,7 @@ def smoke_book(folder: Path = BUILD / "smoke") -> Path:
     source = folder / "book"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(BOOK, source, ignore=shutil.ignore_patterns("executed"))
-    for included in INCLUDED:  # at the same path relative to the book
+    for included in included_files():  # at the same path relative to the book
         (folder / included.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(included, folder / included.relative_to(ROOT))
     settings = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ import pytest
 from reprolib import notebooks
 from reprolib.errors import UserError
 from reprolib.notebooks import KERNELSPEC, _sha256, _with_values, execute, gate
-from reprolib.paths import NOTEBOOKS
+from reprolib.paths import NOTEBOOKS, ROOT
 
 SOURCE = """# %% [markdown]
 # # A page
@@ -236,3 +236,9 @@ def test_folders_with_spaces_and_a_home_that_cannot_be_written(sources, tmp_path
     monkeypatch.setenv("HOME", "/dev/null")
     page = execute("tiny", {"betas": [2]}, out=tmp_path / "Meine Hefte ö" / "it's", notebooks=sources)
     assert "smoke [2.0] 0" in page.read_text(encoding="utf-8")
+
+
+def test_what_pages_include_is_there():
+    files = notebooks.included_files()
+    assert any(path.name == "scores.md" for path in files)
+    assert all(path.is_file() and path.is_relative_to(ROOT) for path in files), files
