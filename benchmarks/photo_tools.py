@@ -75,10 +75,7 @@ def main() -> None:
     truths = [landmark_mask(p, picture.shape[:2]) for p, picture in zip(points, pictures, strict=True)]
     methods = {"masks": masks, "dlib polygons": dlib_masks}
     if find_spec("mediapipe"):
-        polygons = mediapipe_polygons(faces=MOST_FACES)
-        to_masks = np.zeros(9, np.uint8)
-        to_masks[[4, 5, 7, 8]] = 2, 2, 3, 4
-        methods["MediaPipe polygons"] = lambda picture: to_masks[polygons(picture)]
+        methods["MediaPipe polygons"] = as_masks(mediapipe_polygons(faces=MOST_FACES))
     tables.append(f"AFW, {len(paths)} faces with points set by hand, IoU:")
     results = []
     for name, method in methods.items():
@@ -192,6 +189,13 @@ def mediapipe_polygons(faces: int = 1, *, video: bool = False) -> Callable[[np.n
         return labels
 
     return label
+
+
+def as_masks(polygons: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Polygons that are numbered as `parse` numbers its classes, in the classes of `masks`."""
+    numbers = np.zeros(9, np.uint8)
+    numbers[[4, 5, 7, 8]] = 2, 2, 3, 4
+    return lambda frame: numbers[polygons(frame)]
 
 
 def celebamask_scores(found: list[np.ndarray], truths: list[np.ndarray]) -> dict[str, float]:

@@ -18,12 +18,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from photo_tools import mediapipe_polygons, table
+from photo_tools import as_masks, dlib_masks, mediapipe_polygons, table
 
 from reprolib import photos
 from reprolib.datasets import grid, videos
-from reprolib.datasets.landmark_masks import landmark_mask
-from reprolib.face_finding import Tracker, find_faces
+from reprolib.face_finding import Tracker
 
 MOST, FEWEST = 12, 5  # frames of a clip
 PARTS = {"skin": 1, "eyes": 2, "outer mouth": 3}  # the inner mouth is closed
@@ -37,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    clips = list(silences(options.data_root, options.count))
+    clips = silences(options.data_root, options.count)
     methods: dict[str, Callable[[], Callable]] = {
         "masks": tracked_masks,
         "masks, each frame alone": lambda: lambda frame: photos.label(frame, "masks", largest=True).labels,
@@ -46,8 +45,13 @@ def main() -> None:
     if find_spec("mediapipe"):
         methods["MediaPipe polygons"] = lambda: as_masks(mediapipe_polygons(video=True))
         methods["MediaPipe polygons, each frame alone"] = lambda: as_masks(mediapipe_polygons())
-    results = [(name, changes([[method(frame) for frame in clip] for clip in clips for method in [start()]]))
-               for name, start in methods.items()]  # fmt: skip
+    results = []
+    for name, start in methods.items():
+        found = []
+        for clip in clips:
+            method = start()  # a tracker belongs to one clip
+            found.append([method(frame) for frame in clip])
+        results.append((name, changes(found)))
     text = f"Change from frame to frame, percent, {len(clips)} clips of GRID before the first word:\n\n{table(results)}"
     print(text)
     if options.write:
@@ -68,18 +72,6 @@ def tracked_masks() -> Callable[[np.ndarray], np.ndarray]:
     """`masks` as it labels a video: the face is followed, and steadied."""
     tracker = Tracker(largest=True, steady=True)
     return lambda frame: photos.label(frame, "masks", faces=tracker.update(frame)).labels
-
-
-def dlib_masks(frame: np.ndarray) -> np.ndarray:
-    faces = find_faces(frame, largest=True)
-    return landmark_mask(faces[0].points, frame.shape[:2]) if faces else np.zeros(frame.shape[:2], np.uint8)
-
-
-def as_masks(polygons: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Polygons that are numbered as `parse` numbers its classes, in the classes of `masks`."""
-    numbers = np.zeros(9, np.uint8)
-    numbers[[4, 5, 7, 8]] = 2, 2, 3, 4
-    return lambda frame: numbers[polygons(frame)]
 
 
 def changes(found: list[list[np.ndarray]]) -> dict[str, float]:
