@@ -4,7 +4,7 @@ from torch import nn
 
 from reprolib.models.complexity import parameters
 from reprolib.models.conv_lstm import ConvLSTMFCN
-from reprolib.models.dilated_fcn import CHANNELS, DilatedFCN
+from reprolib.models.dilated_fcn import CHANNELS, DilatedFCN, InterleavedConv2d
 from reprolib.models.lip_inference import as_imagenet
 from tests.models.module_checks import check_every_parameter_learns, check_shapes, check_state_dict_round_trip
 
@@ -32,6 +32,24 @@ def test_only_the_last_stage_is_dilated():
     dilations = [m.dilation for m in network().modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     assert dilations[:-3] == [(1, 1)] * (len(dilations) - 3)
     assert dilations[-3:] == [(2, 2)] * 3
+
+
+@pytest.mark.parametrize("size", [(14, 14), (4, 10), (7, 8), (9, 5)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_interleaved_quarters_compute_the_dilated_convolution(size, layout):
+    torch.manual_seed(0)
+    ours = InterleavedConv2d(6, 6, 3, padding=2, dilation=2, groups=6).to(memory_format=layout)
+    theirs = nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6)
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.randn(3, 6, *size).contiguous(memory_format=layout)
+    found = []
+    for module in (ours, theirs):
+        leaf = images.clone().requires_grad_()
+        output = module(leaf)
+        output.square().sum().backward()
+        found.append((output, leaf.grad, module.weight.grad, module.bias.grad))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_before_the_last_stage_it_computes_what_the_network_does():
