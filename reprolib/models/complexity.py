@@ -6,7 +6,12 @@ import copy
 
 import thop
 import torch
+from thop.profile import register_hooks
 from torch import nn
+
+from reprolib.models.dilated_fcn import InterleavedConv2d
+
+OURS = {InterleavedConv2d: register_hooks[nn.Conv2d]}  # thop knows a layer by its exact class
 
 
 def parameters(model: nn.Module) -> int:
@@ -25,7 +30,7 @@ def counted(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, int]:
     model = copy.deepcopy(model).float().eval()
     images = torch.zeros(input_shape, device=next(model.parameters()).device)
     with torch.no_grad():
-        operations, known = thop.profile(model, inputs=(images,), verbose=False)
+        operations, known = thop.profile(model, inputs=(images,), custom_ops=OURS, verbose=False)
     return int(known), int(operations)
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from reprolib.models.complexity import parameters
+from reprolib.models.complexity import counted, parameters
 from reprolib.models.conv_lstm import ConvLSTMFCN
 from reprolib.models.dilated_fcn import CHANNELS, DilatedFCN, InterleavedConv2d
 from reprolib.models.lip_inference import as_imagenet
@@ -50,6 +50,12 @@ def test_interleaved_quarters_compute_the_dilated_convolution(size, layout):
         found.append((output, leaf.grad, module.weight.grad, module.bias.grad))
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_an_interleaved_convolution_is_counted_like_a_plain_one():
+    ours, theirs = (kind(6, 6, 3, padding=2, dilation=2, groups=6) for kind in (InterleavedConv2d, nn.Conv2d))
+    assert counted(nn.Sequential(ours), (1, 6, 8, 8)) == counted(nn.Sequential(theirs), (1, 6, 8, 8))
+    assert counted(nn.Sequential(ours), (1, 6, 8, 8))[1] > 0
 
 
 def test_before_the_last_stage_it_computes_what_the_network_does():
