@@ -193,7 +193,7 @@ FROZEN_TRAINING = {  # on cached features
     "gpu": _training(60, 10, 80, 1e-4, 1e-6),
 }  # fmt: skip
 PRIMARY_TRAINING = {
-    "smoke": _training(1, 1, 10, 1e-3, 1e-4), "cpu": _training(32, 6, 20, 1e-4, 1e-6),
+    "smoke": _training(1, 1, 10, 1e-3, 1e-4), "cpu": _training(18, 6, 20, 1e-4, 1e-6),
     "gpu": _training(24, 6, 40, 1e-4, 1e-6),
 }  # fmt: skip
 
