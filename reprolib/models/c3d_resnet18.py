@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 # line of Table I -> the module that ends it; outputs are (N·T, channels, h, w), the first (N, channels, T, h, w)
 STAGES = {
@@ -66,6 +67,24 @@ class C3DResNet18(nn.Module):
         return self.stages(maps).unflatten(0, (batch, frames))
 
 
+class FrameStackConv3d(nn.Conv3d):
+    """A 3-D convolution at stride 1 in time, computed as a 2-D one whose channels are the frames under its kernel.
+
+    The same function of the same parameters, up to rounding. With few input channels PyTorch's gradient of a 3-D
+    convolution is slow on a CPU (`benchmarks/rewritten_convolutions.py`). For odd kernels with half of their length,
+    rounded down, as padding in time.
+    """
+
+    def forward(self, clips: Tensor) -> Tensor:
+        length, (_, *stride), (reach, *padding) = self.kernel_size[0], self.stride, self.padding
+        padded = F.pad(clips, (0, 0, 0, 0, reach, reach))
+        # (N, C, T, h, w, length) -> (N·T, C·length, h, w)
+        stacked = padded.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(2, 3).flatten(0, 1)
+        stacked = stacked.contiguous(memory_format=torch.channels_last)
+        maps = F.conv2d(stacked, self.weight.flatten(1, 2), self.bias, stride=stride, padding=padding)
+        return maps.unflatten(0, (len(clips), -1)).transpose(1, 2)
+
+
 class SpatioTemporalStem(nn.Module):
     """Conv3d 5×7×7 at stride (1, 2, 2), BatchNorm, activation, and MaxPool3d 1×3×3 at stride (1, 2, 2).
 
@@ -75,7 +94,9 @@ class SpatioTemporalStem(nn.Module):
 
     def __init__(self, width: int, *, in_channels: int = 1, activation: Activation = "relu"):
         super().__init__()
-        self.convolution = nn.Conv3d(in_channels, width, (5, 7, 7), stride=(1, 2, 2), padding=(2, 3, 3), bias=False)
+        self.convolution = FrameStackConv3d(
+            in_channels, width, (5, 7, 7), stride=(1, 2, 2), padding=(2, 3, 3), bias=False
+        )
         self.norm = nn.BatchNorm2d(width)
         self.activation = activate(width, activation)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)

@@ -9,9 +9,14 @@ import torch
 from thop.profile import register_hooks
 from torch import nn
 
+from reprolib.models.c3d_resnet18 import FrameStackConv3d
 from reprolib.models.dilated_fcn import InterleavedConv2d
 
-OURS = {InterleavedConv2d: register_hooks[nn.Conv2d]}  # thop knows a layer by its exact class
+# thop knows a layer by its exact class
+OURS = {InterleavedConv2d: register_hooks[nn.Conv2d], FrameStackConv3d: register_hooks[nn.Conv3d]}
+    InterleavedConv2d: register_hooks[nn.Conv2d],
+    FrameStackConv3d: register_hooks[nn.Conv3d],
+}  # thop knows a layer by its exact class
 
 
 def parameters(model: nn.Module) -> int:

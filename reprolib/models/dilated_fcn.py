@@ -51,8 +51,8 @@ class InterleavedConv2d(nn.Conv2d):
     """A convolution of dilation 2, computed as one of dilation 1 on the four interleaved quarters of the map.
 
     The same function of the same parameters, up to rounding. PyTorch's gradient of a dilated depthwise convolution is
-    ten times as slow on a CPU as that of a plain one (`benchmarks/dilated_convolution.py`). A map with an odd side is
-    left to PyTorch. For 3×3 kernels of stride 1 and padding 2.
+    several times as slow on a CPU as that of a plain one (`benchmarks/rewritten_convolutions.py`). A map with an odd
+    side is left to PyTorch. For 3×3 kernels of stride 1 and padding 2.
     """
 
     def forward(self, maps: Tensor) -> Tensor:

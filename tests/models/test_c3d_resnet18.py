@@ -2,8 +2,15 @@ import pytest
 import torch
 from torch import nn
 
-from reprolib.models.c3d_resnet18 import STAGES, BasicBlock, C3DResNet18, activate, without_padding
-from reprolib.models.complexity import parameters
+from reprolib.models.c3d_resnet18 import (
+    STAGES,
+    BasicBlock,
+    C3DResNet18,
+    FrameStackConv3d,
+    activate,
+    without_padding,
+)
+from reprolib.models.complexity import counted, parameters
 
 
 def random(*shape, seed=0):
@@ -36,6 +43,29 @@ def test_dimensions_are_those_of_table_1():
         (512, 4, 4),
         (512, 1, 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shape", "kernel", "stride", "padding"),
+    [
+        (1, (4, 12, 12), (5, 7, 7), (1, 2, 2), (2, 3, 3)),
+        (3, (2, 9, 11), (5, 7, 7), (1, 2, 2), (2, 3, 3)),
+        (2, (5, 6, 8), (3, 3, 3), (1, 1, 1), (1, 1, 1)),
+    ],
+)
+def test_stacked_frames_compute_the_3d_convolution(inputs, shape, kernel, stride, padding):
+    options = {"kernel_size": kernel, "stride": stride, "padding": padding}
+    ours, theirs = FrameStackConv3d(inputs, 4, **options), nn.Conv3d(inputs, 4, **options)
+    theirs.load_state_dict(ours.state_dict())
+    clips, found = random(2, inputs, *shape), []
+    for module in (ours, theirs):
+        leaf = clips.clone().requires_grad_()
+        output = module(leaf)
+        output.square().sum().backward()
+        found.append((output, leaf.grad, module.weight.grad, module.bias.grad))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    assert counted(ours, clips.shape) == counted(theirs, clips.shape)
 
 
 @pytest.mark.parametrize(("activation", "count"), [("relu", 11_182_784), ("prelu", 11_186_688)])
