@@ -14,9 +14,6 @@ from reprolib.models.dilated_fcn import InterleavedConv2d
 
 # thop knows a layer by its exact class
 OURS = {InterleavedConv2d: register_hooks[nn.Conv2d], FrameStackConv3d: register_hooks[nn.Conv3d]}
-    InterleavedConv2d: register_hooks[nn.Conv2d],
-    FrameStackConv3d: register_hooks[nn.Conv3d],
-}  # thop knows a layer by its exact class
 
 
 def parameters(model: nn.Module) -> int:
