@@ -71,17 +71,18 @@ class FrameStackConv3d(nn.Conv3d):
     """A 3-D convolution at stride 1 in time, computed as a 2-D one whose channels are the frames under its kernel.
 
     The same function of the same parameters, up to rounding. With few input channels PyTorch's gradient of a 3-D
-    convolution is slow on a CPU (`benchmarks/rewritten_convolutions.py`). For odd kernels with half of their length,
-    rounded down, as padding in time.
+    convolution is slow on a CPU (`benchmarks/rewritten_convolutions.py`). For odd kernels, padded by half
+    of their length, rounded down, on every side.
     """
 
     def forward(self, clips: Tensor) -> Tensor:
-        length, (_, *stride), (reach, *padding) = self.kernel_size[0], self.stride, self.padding
-        padded = F.pad(clips, (0, 0, 0, 0, reach, reach))
+        length, *sides = self.kernel_size
+        padded = F.pad(clips, (0, 0, 0, 0, length // 2, length // 2))
         # (N, C, T, h, w, length) -> (N·T, C·length, h, w)
         stacked = padded.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(2, 3).flatten(0, 1)
         stacked = stacked.contiguous(memory_format=torch.channels_last)
-        maps = F.conv2d(stacked, self.weight.flatten(1, 2), self.bias, stride=stride, padding=padding)
+        padding = [side // 2 for side in sides]
+        maps = F.conv2d(stacked, self.weight.flatten(1, 2), self.bias, stride=self.stride[1:], padding=padding)
         return maps.unflatten(0, (len(clips), -1)).transpose(1, 2)
 
 
