@@ -35,7 +35,7 @@ from reprolib.models.encoders import load_imagenet
 from reprolib.models.lip_inference import OneOutput
 from reprolib.models.lip_network import STRIDE, LipNetwork
 from reprolib.photo_files import PHOTOS, make_folder, write_bytes
-from reprolib.training import Batch, Schedule, make_fabric, predict, train
+from reprolib.training import Batch, Schedule, channels_first, make_fabric, predict, train
 
 PARTS = ("train", "validation", "test")
 SHARES = (0.7, 0.15, 0.15)
@@ -112,7 +112,7 @@ def fit(
         schedule = Schedule.plateau(
             epochs, batch_size, lr, final_lr=lr / 100, drop_after=3, patience=PATIENCE, optimiser=torch.optim.AdamW
         )
-        data = {"images": _channels_first(learn.images), "labels": torch.from_numpy(learn.labels)}
+        data = {"images": channels_first(learn.images), "labels": torch.from_numpy(learn.labels)}
         fitted = train(
             model, data, loss, schedule=schedule, fabric=make_fabric(device), seed=seed, prepare=_prepare,
             augment=augment, validate=validate,
@@ -221,13 +221,9 @@ def _named(names: tuple[str, ...], ious: np.ndarray) -> dict[str, float | None]:
     return values | {"mean": round(float(np.nanmean(ious)), 4)}
 
 
-def _channels_first(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-
-
 def _find(network: OneOutput, images: np.ndarray) -> np.ndarray:
     """Labels uint8 (N, H, W) of images uint8 (N, H, W, 3)."""
-    return predict(network, _channels_first(images), prepare=_prepare)
+    return predict(network, channels_first(images), prepare=_prepare)
 
 
 def _prepare(batch: Batch) -> dict[str, Tensor]:

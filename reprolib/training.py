@@ -261,6 +261,11 @@ def train(
     return Fitted(curves, Stopped(best_epoch, epoch, schedule.epochs, schedule.patience, converged))
 
 
+def channels_first(images: np.ndarray) -> Tensor:
+    """uint8 (N, H, W, 3) -> uint8 (N, 3, H, W), without a copy where the images lie in one piece."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+
+
 def _frozen(model: nn.Module) -> list[nn.Module]:
     """Modules that do not learn at all and stay in evaluation mode."""
     return [

@@ -71,6 +71,7 @@ def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None
     whatever their files are called. UserError if the mapping, an image or all masks of a face are missing, a file is
     unreadable, or a mask has another aspect ratio than its image.
     """
+    folders.check_split(split, COUNTS)
     folder = _folder(root)
     images, labels = [], []
     chosen = _partitions(folder)[split][:count]

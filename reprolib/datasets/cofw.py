@@ -41,6 +41,7 @@ def load(root: Path, split: str, *, size: int = 128) -> FaceSet:
     the masks. UserError if a file is missing, unreadable, not in MATLAB 7.3 (HDF5) form, or a mask has
     another size.
     """
+    folders.check_split(split, COUNTS)
     folder = _folder(root, split)
     images, labels, boxes = [], [], []
     with _open(folder, split) as file:

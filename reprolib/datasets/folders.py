@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -107,6 +107,12 @@ def dataset_folder(root: Path, names: Sequence[str], *, holds: str | Callable[[P
         f"{root} should hold {layout or f'{names[0]}/{holds}'}, with or without the folder {names[0]}, but does not: "
         + (f"give {above} instead" if above else "unpack the dataset there in its official layout")
     )
+
+
+def check_split(split: str, splits: Iterable[str]) -> None:
+    """ValueError for a split that a dataset does not have."""
+    if split not in (known := list(splits)):
+        raise ValueError(f"expected one of the splits {', '.join(known)}, found {split!r}")
 
 
 def read_text(path: Path) -> str:

@@ -38,6 +38,7 @@ def load(root: Path, split: str, *, frame: int = FRAME, count: int | None = None
     Planes are soft: a pixel gets the class of the brightest, where background is 255 less the sum of the eight
     parts. UserError if a list, image or plane is missing, unreadable or of another size.
     """
+    folders.check_split(split, COUNTS)
     folder, names = _listed(root, split)
     images, labels = [], []
     for name in names[:count]:

@@ -44,6 +44,7 @@ def load(root: Path, split: str, *, size: int = 128, superpixels: bool = True) -
     if they are requested: the dataset's or SLIC's (`superpixel_source`) at 250 pixels, resized by nearest neighbour.
     UserError if a file is missing, unreadable or has another size.
     """
+    folders.check_split(split, COUNTS)
     folder = dataset(root)
     faces = read_list(folder, split)
     return load_faces(folder, faces, size=size, superpixels=superpixels)

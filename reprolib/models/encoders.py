@@ -38,7 +38,12 @@ def build_encoder(name: str = "resnet34") -> Encoder:
 
 
 def load_imagenet(encoder: Encoder, name: str) -> None:
-    """Load ImageNet weights into an encoder of that name, in place; UserError if torchvision's file is missing."""
+    """Load ImageNet weights into an encoder of that name, in place.
+
+    UserError if torchvision's file is missing, or has no weights of this width.
+    """
+    if name not in ENCODERS:
+        raise UserError(f"expected an encoder with ImageNet weights, {', '.join(ENCODERS)}, found {name!r}; choose one")
     cut, _ = ENCODERS[name]
     encoder.load_state_dict(cut(pretrained.encoder(name)).state_dict())
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from reprolib.datasets import folders
+from reprolib.datasets import celebamask, cofw, folders, helen, part_labels
 from reprolib.errors import UserError
 
 CLUTTER = ("._a.jpg", ".DS_Store", "Thumbs.db", "THUMBS.DB", "desktop.ini", ".hidden.jpg", "a.jpg~", ".a.jpg.icloud")
@@ -177,3 +177,9 @@ def test_other_errors_are_no_damage():
     skipped = folders.Skipped("clips", 5)
     with pytest.raises(ZeroDivisionError), skipped.item():
         1 / 0  # noqa: B018
+
+
+@pytest.mark.parametrize("dataset", [celebamask, cofw, helen, part_labels])
+def test_an_unknown_split_is_one_sentence(dataset, tmp_path):
+    with pytest.raises(ValueError, match=r"expected one of the splits train, .*test, found 'val'"):
+        dataset.load(tmp_path, "val")

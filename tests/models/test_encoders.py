@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from reprolib.errors import UserError
-from reprolib.models.encoders import ENCODERS, build_encoder
+from reprolib.models.encoders import ENCODERS, build_encoder, load_imagenet
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -29,3 +29,8 @@ def test_unknown_names_are_refused():
         build_encoder("resnet50")
     with pytest.raises(UserError, match=r"one of the encoders resnet34, .*, shufflenet_v2/4, found 'resnet50/4'"):
         build_encoder("resnet50/4")
+
+
+def test_imagenet_weights_of_a_narrow_encoder_are_refused():
+    with pytest.raises(UserError, match=r"expected an encoder with ImageNet weights, .*found 'resnet34/4'"):
+        load_imagenet(build_encoder("resnet34/4"), "resnet34/4")

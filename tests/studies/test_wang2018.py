@@ -20,6 +20,7 @@ from reprolib.studies.wang2018 import rows as r
 from reprolib.studies.wang2018.config import STEPS
 from reprolib.studies.wang2018.scores import SCORES, mask_metrics, over_time
 from reprolib.studies.wang2018.work import fcn_spec, layer_spec, part_of, primary_of
+from reprolib.training import channels_first
 from reprolib.trial import Context
 
 STUDY = studies.load("wang2018")
@@ -278,7 +279,7 @@ def test_kept_features_are_those_of_the_network(small_run):
     clips = data.examples(config.source, "face", None).validation
     features = masks.features_of(network, clips)
     assert features.shape == (len(clips), STEPS, 320, 4, 4) and features.dtype == np.float16
-    images = batches.prepare({"images": batches.channels_first(clips.images[0])})["images"]
+    images = batches.prepare({"images": channels_first(clips.images[0])})["images"]
     with torch.no_grad():
         expected = network.features(images)
     torch.testing.assert_close(torch.from_numpy(np.array(features[0])).float(), expected, rtol=2e-3, atol=2e-3)

@@ -32,7 +32,7 @@ from reprolib.studies.masi2020.config import ALPHA, BETA, Config, Loss, Training
 from reprolib.studies.masi2020.rows import WATCHED_EPOCHS
 from reprolib.studies.masi2020.scores import FACE, OCCLUSION, occlusion_metrics, parts_metrics, superpixel_percentage
 from reprolib.studies.masi2020.work import CURVE_FACES, HELD_OUT, stage_spec
-from reprolib.training import Batch, Fitted, Schedule, fabric_of, images_per_second, predict, train
+from reprolib.training import Batch, Fitted, Schedule, channels_first, fabric_of, images_per_second, predict, train
 from reprolib.trial import Context, Outcome
 
 IGNORED = 255
@@ -191,19 +191,15 @@ def _augment_teacher(batch: Batch, generator: torch.Generator) -> dict[str, Tens
 def _tensors(faces: FaceSet, blobs: np.ndarray) -> dict[str, Tensor]:
     """uint8 images (N, 3, H, W), uint8 labels and int16 blobs (N, H, W): small until a batch is prepared."""
     return {
-        "images": _images(faces.images),
+        "images": channels_first(faces.images),
         "labels": torch.from_numpy(faces.labels),
         "blobs": torch.from_numpy(blobs.astype(np.int16)),
     }
 
 
-def _images(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-
-
 def predicted(network: nn.Module, images: np.ndarray) -> np.ndarray:
     """Hard labels uint8 (N, H, W) of uint8 images (N, H, W, 3)."""
-    return predict(network, _images(images), prepare=prepared(network))
+    return predict(network, channels_first(images), prepare=prepared(network))
 
 
 # --- for `plan` --------------------------------------------------------------------------------------
@@ -450,7 +446,7 @@ def _speed(network: nn.Module, test: FaceSet, config: Config, context: Context) 
     """Images per second of the bare network on a GPU; a small network on a CPU says nothing about the paper's."""
     if config.stage == "trivial" or context.device != "cuda":
         return {}
-    images = prepared(network)({"images": _images(test.images[:1]).to(context.device)})["images"]
+    images = prepared(network)({"images": channels_first(test.images[:1]).to(context.device)})["images"]
     return {"images_per_second": images_per_second(network, images)}
 
 

@@ -83,11 +83,6 @@ def on_device_of(model: nn.Module, value: Tensor) -> Tensor:
     return value.to(next(model.parameters()).device)
 
 
-def channels_first(images: np.ndarray) -> Tensor:
-    """uint8 (N, H, W, 3) -> (N, 3, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-
-
 def flat(clips: np.ndarray) -> np.ndarray:
     """(N, T, …) -> (N · T, …)."""
     return np.ascontiguousarray(clips).reshape(-1, *clips.shape[2:])

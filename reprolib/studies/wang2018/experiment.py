@@ -30,7 +30,6 @@ from reprolib.studies.wang2018.batches import (
     at_loss_stride,
     augment,
     cells_to_pixels,
-    channels_first,
     flat,
     loss_of,
     on_device_of,
@@ -42,7 +41,7 @@ from reprolib.studies.wang2018.masks import BATCH, Find, System, features_of, fi
 from reprolib.studies.wang2018.rows import REGIONS
 from reprolib.studies.wang2018.scores import mask_metrics, over_time, percentages
 from reprolib.studies.wang2018.work import fcn_spec, layer_spec, part_of, primary_of
-from reprolib.training import Batch, Fitted, Schedule, fabric_of, train
+from reprolib.training import Batch, Fitted, Schedule, channels_first, fabric_of, train
 from reprolib.trial import Context, Outcome
 
 # --- one trial ---------------------------------------------------------------------------------------

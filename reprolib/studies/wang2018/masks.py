@@ -19,8 +19,9 @@ from reprolib.datasets.pictures import resize_labels, resize_picture
 from reprolib.models.conv_lstm import ConvLSTMFCN
 from reprolib.models.fcn_resnet50 import STRIDE, upsample_tf1
 from reprolib.studies.wang2018 import data as of
-from reprolib.studies.wang2018.batches import channels_first, flat, on_device_of, prepare
+from reprolib.studies.wang2018.batches import flat, on_device_of, prepare
 from reprolib.studies.wang2018.config import Config
+from reprolib.training import channels_first
 
 SMOOTHING_SIGMA, SMOOTHING_FRAMES = 0.6, 5  # Table 2
 BATCH = 20  # frames at a time in prediction, a multiple of T

@@ -37,7 +37,7 @@ from reprolib.studies.yang2023 import data as of
 from reprolib.studies.yang2023 import rows as r
 from reprolib.studies.yang2023.config import Config, Training
 from reprolib.studies.yang2023.scores import lip_metrics, mouth_iou
-from reprolib.training import Batch, Fitted, Schedule, fabric_of, images_per_second, predict, train
+from reprolib.training import Batch, Fitted, Schedule, channels_first, fabric_of, images_per_second, predict, train
 from reprolib.trial import Context, Outcome
 
 PAPER_INPUT = (1, 3, 128, 256)  # on which parameters and operations are counted
@@ -78,7 +78,7 @@ def run(config: Config, seed: int, context: Context) -> Outcome:
         _look_elsewhere(outcome, model, config, context.data_root)
         _keep(model, config, seed, context)
     if context.device == "cuda":  # a small network on a CPU says nothing about the paper's frames per second
-        one = prepare({"images": _images(mouths.test.images[:1])})["images"]
+        one = prepare({"images": channels_first(mouths.test.images[:1])})["images"]
         outcome.speed["images_per_second"] = images_per_second(model, one)
     return outcome
 
@@ -93,7 +93,7 @@ def _fitted(config: Config, seed: int, context: Context) -> tuple[nn.Module, Fit
     torch.manual_seed(seed)
     model = build(config)
     fitted = train(
-        model, {"images": _images(mouths.train.images), "labels": torch.from_numpy(mouths.train.labels)},
+        model, {"images": channels_first(mouths.train.images), "labels": torch.from_numpy(mouths.train.labels)},
         loss_of(config), schedule=_schedule(config.training), fabric=fabric_of(context), seed=seed,
         prepare=prepare, augment=augment, validate=lambda network: _miou(finder(network), mouths.validation, config),
     )  # fmt: skip
@@ -161,13 +161,9 @@ def prepare(batch: Batch) -> dict[str, Tensor]:
     return made | {"labels": batch["labels"].long()} if "labels" in batch else made
 
 
-def _images(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-
-
 def finder(model: nn.Module) -> Find:
     """The `Find` of a network: its hard labels."""
-    return lambda images: predict(model, _images(images), prepare=prepare)
+    return lambda images: predict(model, channels_first(images), prepare=prepare)
 
 
 def _most_frequent(train: FaceSet) -> Find:
@@ -191,7 +187,7 @@ def workload(work: Work, *, images: int) -> Workload:
     bands = (np.arange(config.height) * len(config.classes) // config.height).astype(np.uint8)
     labels = np.tile(bands[:, None], (images, 1, config.width))
     noise = np.random.default_rng(0).integers(0, 256, (*labels.shape, 3), np.uint8)
-    data = {"images": _images(noise), "labels": torch.from_numpy(labels)}
+    data = {"images": channels_first(noise), "labels": torch.from_numpy(labels)}
     return Workload(network_of(work), data, loss_of(config), prepare, augment)
 
 
@@ -239,7 +235,7 @@ def _add_counts(outcome: Outcome, config: Config) -> None:
 
 def _look_inside(outcome: Outcome, model: nn.Module, test: FaceSet, config: Config) -> None:
     """Measures of a trained network's modules: kernels within reach, nodes in use, and the mIoU lost without them."""
-    some = prepare({"images": _images(test.images[:WATCHED])})["images"].to(next(model.parameters()).device)
+    some = prepare({"images": channels_first(test.images[:WATCHED])})["images"].to(next(model.parameters()).device)
     found = {f"reach_{stride}": value for stride, value in within_reach(model, some).items()}
     found |= {f"nodes_used_{stride}": value for stride, value in nodes_used(model, some).items()}
     whole = outcome.metrics["miou"]

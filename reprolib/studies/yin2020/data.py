@@ -30,6 +30,7 @@ from reprolib.datasets.rendered import RENDERING
 from reprolib.errors import UserError
 from reprolib.models.spatial_transformer import theta_of_centres
 from reprolib.studies.yin2020.config import Config, Source
+from reprolib.training import channels_first
 
 SEED = 2020
 PREPARATION = 1  # raise when the same arguments give other arrays
@@ -253,8 +254,8 @@ def _required(data_root: Path | None) -> Path:
 
 def tensors(found: FaceSet) -> dict[str, Tensor]:
     """What the training loop takes batches from: "images" uint8 (N, 3, H, W), "labels" uint8 (N, H, W)."""
-    images = torch.from_numpy(np.ascontiguousarray(found.images)).permute(0, 3, 1, 2)
-    return {"images": images, "labels": torch.from_numpy(np.ascontiguousarray(found.labels))}
+    labels = torch.from_numpy(np.ascontiguousarray(found.labels))
+    return {"images": channels_first(found.images), "labels": labels}
 
 
 def reduced(found: FaceSet, side: int) -> FaceSet:
