@@ -139,7 +139,7 @@ TRANSFER_TRAINING = {  # 1e-3 to 1e-5 on plateaus, Sec. 4.1; patience outlasts b
     "smoke": _training(1, 1, 8, 1e-3, 1e-5), "cpu": _training(40, 6, 32, 1e-3, 1e-5, drop_after=1),
     "gpu": _training(60, 6, 32, 1e-3, 1e-5, drop_after=1),
 }  # fmt: skip
-SCRATCH_TRAINING = {  # as many steps as transfer and fine-tuning may take together, and the same falling learning rate
+SCRATCH_TRAINING = {  # as many steps as transfer and fine-tuning may take together; the same rates, dropped later
     "smoke": _training(2, 1, 8, 1e-3, 1e-5), "cpu": _training(300, 30, 32, 1e-3, 1e-5, drop_after=9),
     "gpu": _training(450, 30, 32, 1e-3, 1e-5, drop_after=9),
 }  # fmt: skip

@@ -30,7 +30,7 @@ COLOURED_AS = ("background", "brow_l", "brow_r", "eye_l", "eye_r", "nose", "uppe
 COLOURS = figures.part_colours(COLOURED_AS)
 LEGEND = ("brows", "eyes", "nose", "upper_lip", "cavity", "lower_lip")
 IN_WORDS = {"upper_lip": "upper lip", "cavity": "inner mouth", "lower_lip": "lower lip"}
-BOXES = ("#D55E00", "#E69F00", "#009E73", "#56B4E9", "#CC79A7", "#F0E442")  # of the six crops
+BOXES = figures.part_colours(("brow_l", "brow_r", "eye_l", "eye_r", "nose", "upper_lip")) / 255  # of the six crops
 INPUT_SIZES = {
     "half": (r.ICNN_HALF, r.STN_HALF, r.END_TO_END_HALF), "whole": (r.ICNN, r.STN, r.END_TO_END),
 }  # fmt: skip
@@ -101,14 +101,17 @@ def _cut(image: np.ndarray, theta: np.ndarray, patch: int) -> list[np.ndarray]:
 
 
 def _draw_boxes(ax: Axes, theta: np.ndarray, side: int) -> None:
-    """The outlines of crops at θ (6, 2, 3) on an image of side × side pixels."""
+    """The outlines of crops at θ (6, 2, 3) on an image of side × side pixels; the mouth's as the upper lip."""
     for colour, ((sx, _, tx), (_, sy, ty)) in zip(BOXES, theta, strict=True):
         if not np.isfinite([sx, tx, sy, ty]).all():
             continue
         width, height = (abs(scale) * (side - 1) + 1 for scale in (sx, sy))
         x, y = ((t + 1) / 2 * (side - 1) for t in (tx, ty))
         corner = (x - width / 2, y - height / 2)
-        ax.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=1.3, clip_on=True))
+        for outline, linewidth in (("white", 2.6), (colour, 1.4)):  # the brows' brown shows on dark hair, too
+            ax.add_patch(
+                Rectangle(corner, width, height, fill=False, edgecolor=outline, linewidth=linewidth, clip_on=True)
+            )
 
 
 def _pipeline(kept: Arrays, config: Config) -> Figure:
