@@ -110,7 +110,7 @@ class Page:
         self.profiles = ("smoke",) if parameters.profile == "smoke" else status.PROFILES
         self.sources = self.results.sources(self.profiles) or [parameters]
         self._judged = {p.data: self.results.judged(p, self.profiles) for p in self.sources}
-        self._drawn: dict[str, Mapping[str, Figure]] = {}
+        self._drawn: dict[tuple[str, str], Mapping[str, Figure]] = {}  # by data and profile
 
     # --- what we found -------------------------------------------------------------------------------
 
@@ -366,11 +366,12 @@ class Page:
         return [record for records in self.results.by_row(p, place).values() for record in records]
 
     def _figures_of(self, p: StudyParameters) -> Mapping[str, Figure]:
-        if p.data not in self._drawn:
-            self._drawn[p.data] = self.study.module("figures").drawn(self.results, p)
-            for figure in self._drawn[p.data].values():
+        key = (p.data, p.profile)
+        if key not in self._drawn:
+            self._drawn[key] = self.study.module("figures").drawn(self.results, p)
+            for figure in self._drawn[key].values():
                 plt.close(figure)  # or the notebook shows it below this cell as well as in its place
-        return self._drawn[p.data]
+        return self._drawn[key]
 
     def _remake(self, p: StudyParameters, place: str) -> str:
         """The command that makes a table or figure again, and the file of every record behind it."""

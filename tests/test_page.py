@@ -134,6 +134,20 @@ def test_a_figure_is_shown_of_the_most_trusted_data_that_have_it(core, monkeypat
     assert html[1] == "<p><em>Figure 2. Not run: no record of its rows.</em></p>"
 
 
+def test_figures_of_one_data_source_may_come_from_different_profiles(core, monkeypatch, html):
+    study, store = core
+    save(store, study, EXTRA, profile="gpu")
+    save(store, study, OURS, profile="cpu")
+    names = {"gpu": "figure 1", "cpu": "figure 2"}
+    fake.register(monkeypatch, ".figures", drawn=lambda results, p: {names[p.profile]: plt.figure()})
+    shown = []
+    monkeypatch.setattr(page, "show_figure", lambda figure, **how: shown.append(how["path"].name))
+    made = opened(study, store)
+    made.figure("figure 1", "extra A", "Figure 1.")
+    made.figure("figure 2", "table 2", "Figure 2.")
+    assert shown == ["figure-1-synthetic-gpu.png", "figure-2-synthetic-cpu.png"]
+
+
 def test_answers_of_claims_and_questions_are_one_sentence_per_data_source(tmp_path, monkeypatch, html):
     study = fake.make(tmp_path, monkeypatch, {}, {"id": "why", "kind": "question", "statement": "Why?", "primary": ""})
     store = RunStore(tmp_path / "results")

@@ -226,13 +226,13 @@ def rows(parameters: StudyParameters) -> list[Row]:
 
 def _with_rates(made: list[Row]) -> list[Row]:
     """The rows with their tuned learning rates; rows with a module of the paper's follow PROPOSED."""
-    log = tries.read(Path(__file__).with_name("tuning.csv"))
-    return [_with_rate(row, log) for row in made]
+    config = made[0].config
+    rates = tries.rates(Path(__file__).with_name("tuning.csv"), data=config.data, profile=config.profile)
+    return [_with_rate(row, rates) for row in made]
 
 
-def _with_rate(row: Row, log: list[tries.Try]) -> Row:
-    config = row.config
-    rate = tries.best(log, data=config.data, profile=config.profile, row=_tuned_as(row.name))
+def _with_rate(row: Row, rates: dict[str, float]) -> Row:
+    config, rate = row.config, rates.get(_tuned_as(row.name))
     if rate is None or config.training is None:
         return row
     return replace(row, config=replace(config, training=replace(config.training, lr=rate)))
