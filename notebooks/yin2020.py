@@ -169,7 +169,11 @@ shown.table("extra C")
 # localisation network can infer the place from the other parts. The F1 counts erased parts as if they were there.
 
 # %% tags=["hide-input"]
-shown.figure("figure 5a", "figure 5", "Figure 5: frames without two parts, rough masks, crops of both methods (the mouth's in the upper lip's colour).")
+shown.figure(
+    "figure 5a",
+    "figure 5",
+    "Figure 5: frames without two parts, rough masks, crops of both methods (the mouth's in the upper lip's colour).",
+)
 shown.figure("figure 5b", "figure 5", "Figure 5 in numbers: crop recall; bands are ranges over seeds.", ".svg")
 shown.answer("missing-parts", "missing-joint", "missing-left", "missing-f1")
 
