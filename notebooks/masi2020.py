@@ -12,7 +12,7 @@
 # *Masi, Mathai and AbdAlmageed, CVPR 2020* {cite:p}`masi2020`
 
 # %% tags=["parameters", "remove-cell"]
-profile: str = "smoke"  # smoke: minutes, only shows that all runs; cpu: laptop scale; gpu: the paper's sizes and rates
+profile: str = "smoke"  # smoke: minutes, only shows that all runs; cpu: laptop scale; gpu: near the paper's sizes
 data: str = "synthetic"  # synthetic: facesynth; public: occluded LFW faces; paper: LFW Part Labels, COFW
 data_root: str = ""  # folder with the real data, for public and paper
 seeds: int = 0  # 0: as many as the profile has

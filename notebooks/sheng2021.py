@@ -96,8 +96,14 @@ shown.drawing(figures.landmark_choice(), "figure-6", "Figure 6: 38 and 25 of 68 
 shown.table("table 3")
 
 # %% [markdown]
-# *Clips of GRID with empty or missing frames are left out. dlib's landmarks are interpolated where it finds no face.*
-#
+# Clips of GRID with empty or missing frames are left out. dlib's landmarks are interpolated where it finds no face.
+
+# %% tags=["hide-input"]
+for parameters in shown.sources:
+    if sentence := figures.left_out(shown.results, parameters):
+        display(HTML(f"<p>{page.ON[parameters.data].capitalize()}. {sentence}</p>"))
+
+# %% [markdown]
 # ### Do contours add to appearance on words?
 #
 # Both streams learn alone until their validation score stops rising. Two streams start from them, with a new back end,
@@ -137,8 +143,8 @@ shown.answer("graphs", "plain", "graphs-whole")
 # ### Is MS-TCN better than recurrent back ends?
 #
 # One global stream is trained with no back end but a mean over frames. Three back ends then learn on its kept features,
-# so that the features favour none of them. MT, WAS and the network with optical flow were trained whole, with one seed,
-# and get no verdict.
+# so that the features favour none of them. MT, WAS and the network with optical flow learn as a whole, with one seed, and
+# get no verdict.
 
 # %% tags=["hide-input"]
 shown.table("table 6")
@@ -177,6 +183,9 @@ shown.figure("figure 7", "figure 7", "Figure 7: semantic graphs of one subgraph 
 shown.figure("figure 8", "figure 8", "Figure 8: attention graphs of two words (columns), two clips of each (rows).")
 shown.figure("figure 8b", "figure 8", "What the last layer's attention graphs depend on, all seeds.", ".svg")
 shown.table("extra D")
+for parameters in shown.sources:
+    if sentence := figures.followed(shown.results, parameters):
+        display(HTML(f"<p>{page.ON[parameters.data].capitalize()}. {sentence}</p>"))
 
 # %% [markdown]
 # ### How is a sentence spelt?
@@ -237,7 +246,7 @@ shown.report_card(
 # | D11 | graph per frame or per clip? | $f_{in}$ is $D \times K$: one per frame; 10⁻⁶ comes from a network with one per clip | per frame |
 # | D12 | dropout 0.1, label smoothing of a size not given | 0.1 in the public base code of sentences, 0.2 in that of MS-TCN | the same; no label smoothing for words |
 # | D13 | CER, WER: pooled or mean over utterances? | public codes do either | pooled; the other beside it |
-# | D14 | streams learn words, then a back end learns on their features, then one epoch at 10⁻⁶ | the last changes little | streams stay as they are for sentences |
+# | D14 | streams learn words, then a back end learns on their features, then one epoch at 10⁻⁶ | – | streams stay as they are for sentences |
 # | D15 | curriculum of 1 to 37 words | GRID's sentences have six | parts of 1, 2, 3, 5 and 6 words, cut at the words' times; none where a set has no times |
 # | D16 | Adam; Eq. 7's factor and warm-up not given | peaks at step warm-up / factor | Eq. 7's shape with a tuned peak; words: a drop on a plateau; early stopping everywhere |
 # | D17 | grey levels normalised, how is not said | – | each clip to mean 0 and deviation 1, so that dark recordings look like others |
@@ -247,7 +256,8 @@ shown.report_card(
 # | D21 | the local stream is not augmented | – | the same; crops are mirrored and moved by up to 4 of 112 pixels and a frame |
 # | D22 | LRW's 500 words, all clips | – | paper data: 50 clips of each word for training; the pre-training parts of LRS2 and LRS3 are not used |
 #
-# Not done: the Arabic clips of LRC-AR. They have no word times.
+# Not done: visemes of the Arabic clips of LRC-AR. They have no word times, and an alignment of their sound, which could
+# give them, is not built.
 
 # %% tags=["hide-input"]
 for place, name in (("table 1", "Table I: the global stream"), ("table 2", "Table II: local motion features")):

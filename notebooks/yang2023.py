@@ -12,7 +12,7 @@
 # *Yang, Wang and Liew, IEEE Transactions on Fuzzy Systems 2024* {cite:p}`yang2023`
 
 # %% tags=["parameters", "remove-cell"]
-profile: str = "smoke"  # smoke: minutes, only shows that all runs; cpu: laptop scale; gpu: the paper's sizes and rates
+profile: str = "smoke"  # smoke: minutes, only shows that all runs; cpu: laptop scale; gpu: near the paper's sizes
 data: str = "synthetic"  # synthetic: facesynth; public: mouths of CelebAMask-HQ; paper: FLRSeg
 data_root: str = ""  # folder with the real data, for public and paper
 seeds: int = 0  # 0: as many as the profile has
@@ -226,7 +226,7 @@ shown.report_card(
 # | | paper | authors' release or arithmetic | here |
 # |---|---|---|---|
 # | D1 | FLRSeg, 630 mouths of 58 speakers, five classes | not public | public: 848 mouths of CelebAMask-HQ, three classes; FLRSeg can be read by those who have it, split by speaker |
-# | D2 | ResNet-34 from ImageNet | – | `cpu`: MobileNetV2 from ImageNet, a row of Table VI, at 64 × 128; `gpu`: as the paper |
+# | D2 | ResNet-34 from ImageNet | – | MobileNetV2 from ImageNet, a row of Table VI; `cpu` at 64 × 128, `gpu` at 128 × 256. ResNet-34 is a row from random weights |
 # | D3 | 16/32/64 kernels and nodes | a quarter of the channels, 1/128 to 1/2 of the pixels | the same proportions at every size |
 # | D4 | cosine over 100 epochs | – | plateau and early stopping: a cosine is at its lowest at its end and cannot show convergence |
 # | D5 | two graph convolutions share their parameters (Sec. III-C2) | only unshared ones give the printed counts | unshared; shared ones are a row |

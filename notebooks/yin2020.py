@@ -12,7 +12,7 @@
 # *Yin, Yiu, Hu and Tang, 2020* {cite:p}`yin2020`
 
 # %% tags=["parameters", "remove-cell"]
-profile: str = "smoke"  # smoke: a minute, only shows that all runs; cpu: laptop scale; gpu: the paper's sizes and rates
+profile: str = "smoke"  # smoke: a minute, only shows that all runs; cpu: laptop scale; gpu: near the paper's sizes
 data: str = "synthetic"  # synthetic: facesynth; public: faces of CelebAMask-HQ in larger frames; paper: HELEN
 data_root: str = ""  # folder with the real data, for public and paper
 seeds: int = 0  # 0: as many as the profile has

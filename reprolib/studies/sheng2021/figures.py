@@ -162,6 +162,34 @@ def _decoding(kept: Kept) -> Figure:
     return figure
 
 
+# --- sentences ---------------------------------------------------------------------------------------
+
+
+def left_out(results: Results, parameters: StudyParameters) -> str:
+    """How many clips were left out and in how many frames landmarks were interpolated; empty where nothing was."""
+    of_set = [record.metrics for record in results.by_row(parameters).get(r.TIME, [])]
+    if not any(metrics.get("damaged") or metrics.get("repaired") for metrics in of_set):
+        return ""
+    damaged, repaired = (f"{of_set[0][name]:,.0f}" for name in ("damaged", "repaired"))
+    return f"Damaged clips left out: {damaged}. Frames with interpolated landmarks: {repaired}."
+
+
+def followed(results: Results, parameters: StudyParameters) -> str:
+    """What the attention graphs of the last layer follow, in two sentences; empty without the row."""
+    records = [record for record in results.by_row(parameters).get(r.LOCAL, []) if "graph_p" in record.metrics]
+    if not records:
+        return ""
+    word, chance, clip = (
+        np.mean([record.metrics[f"graph_share_{name}"] for record in records]) for name in ("word", "chance", "clip")
+    )
+    largest = max(record.metrics["graph_p"] for record in records)
+    found = f"{word:.0f} % of the attention graphs' variance within clips lies between words"
+    said = f"{found}, {chance:.0f} % where labels are shuffled (p ≤ {largest:.3f}); {clip:.0f} % of all between clips."
+    examples = [results.arrays(record)["attention_examples"] for record in records]
+    own = np.mean([np.trace(graphs, axis1=-2, axis2=-1).mean() for graphs in examples])
+    return f"{said} In the four example clips a landmark gives itself {own:.1f} times an equal share of its attention."
+
+
 # --- drawn from the networks themselves ---------------------------------------------------------------
 
 
