@@ -178,8 +178,8 @@ def plan(study: Study, parameters: StudyParameters, rows: Collection[str] = (), 
     found = _plan(study, trials, store, costs, parameters.workers)
 
     places = study.trials(parameters.model_copy(update={"tables": []}))
-    primary = {claim.place.lower() for claim in study.registered_claims if claim.primary}
-    keys = {place: {trial.key for trial in places[place]} for place in sorted(primary) if place.startswith("table ")}
+    wanted = study.headline or {claim.place.lower() for claim in study.registered_claims if claim.primary}
+    keys = {place: {trial.key for trial in places[place]} for place in sorted(wanted) if place.startswith("table ")}
     tables = tuple(place for place, of_place in keys.items() if any(trial.key in of_place for trial in trials))
     if rows or not tables:
         return found

@@ -153,6 +153,7 @@ class Study:
     loaders: Mapping[str, str] = field(default_factory=dict)  # folder → module with `check`, for `data check`
     tuned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # data source → rows to tune (`reprolib.tuning`)
     rates: tuple[float, ...] = ()  # learning rates that are tried for each of them
+    headline: tuple[str, ...] = ()  # tables that `plan` wants in ten minutes of a GPU; empty: those of primary claims
     Parameters: type[StudyParameters] = StudyParameters
     folder: Path = STUDIES_FOLDER
 

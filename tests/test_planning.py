@@ -181,6 +181,11 @@ def test_a_gpu_that_is_not_here_is_estimated_and_its_headline_tables_are_judged(
     assert f"at most (unmeasured), {verdict} the profile's 10 minutes" in said
 
 
+def test_a_study_may_name_its_headline_tables():
+    study = replace(STUDY, headline=("table 1",))
+    assert planning.plan(study, study.Parameters(profile="gpu", data="paper")).tables == ("table 1",)
+
+
 def test_a_network_that_was_never_counted_is_named():
     costs = planning.Costs(STUDY, "cpu", {})
     with pytest.raises(UserError, match=r"networks.csv has no line for .*size=31"):

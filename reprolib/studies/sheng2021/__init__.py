@@ -27,6 +27,7 @@ STUDY = Study(
     },
     tuned=rows.TUNED,
     rates=rows.RATES,
+    headline=("table 4", "table 5", "table 6"),
     loaders={
         "grid": "reprolib.datasets.grid",
         "lipnet_ita": "reprolib.datasets.lipnet_ita",

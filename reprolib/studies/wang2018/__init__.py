@@ -28,6 +28,7 @@ STUDY = Study(
     },
     tuned=rows.TUNED,
     rates=rows.RATES,
+    headline=("table 2", "table 5", "table 9"),
     loaders={
         "landmarks300w": "reprolib.datasets.landmarks300w",
         "talkingfaces": "reprolib.datasets.talkingfaces",
