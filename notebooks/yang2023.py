@@ -181,6 +181,7 @@ shown.answer("pretraining", "encoder")
 
 # %% tags=["hide-input"]
 shown.figure("figure 9", "figure 9", "Figure 9: mouths of another dataset, and the network's predictions.")
+shown.table("extra D")
 shown.figure("figure 10", "figure 10", "Figure 10: one mouth in seven hard cases.")
 shown.figure(
     "figure 11a", "figure 11",

@@ -79,6 +79,7 @@ TABLES = (
     Table("extra B", "Extra B. Inside the modules of trained networks", INSIDE),
     Table("extra C", "Extra C. Averages over sizes and mirror images at test time",
           {"mIoU": "miou", "mIoU, averaged": "miou_multiscale", "gain": "gain_multiscale"}),
+    Table("extra D", "Extra D. The mouths of another dataset (Figure 9)", {"IoU, whole mouth": "iou_mouth_elsewhere"}),
 )  # fmt: skip
 
 QUOTED = {
@@ -171,7 +172,7 @@ def rows(parameters: StudyParameters) -> list[Row]:
     compared = ("table 5", "figure 7", "figure 8")
     of_proposed = (
         *ablation, "table 1", *compared, "figure 6", "figure 9", "figure 10", "figure 11", "extra A", "extra B",
-        "extra C", *(("table 6",) if sizes["encoder"] == "mobilenet_v2" else ()),
+        "extra C", "extra D", *(("table 6",) if sizes["encoder"] == "mobilenet_v2" else ()),
     )  # fmt: skip
     asked = {"hard_mouths": hard, "scales": SCALES}
     made = [
