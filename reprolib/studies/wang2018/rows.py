@@ -202,8 +202,8 @@ PRIMARY_TRAINING = {
 # Rows whose learning rate is tuned on validation people (tuning.csv): every loss alike, and one row of each other kind.
 TUNED = {
     "public": (
-        FCN, UNET, CROSS_ENTROPY, RMSPROP, IOU, HINGE, LINEAR_MARGIN, LINEAR, DICE, LOVASZ, CE_CLASSIFIER, LINEAR_CLASSIFIER,
-        PRIMARY, grid_row("cross-entropy", KERAS), grid_row("linear", KERAS),
+        FCN, UNET, CROSS_ENTROPY, RMSPROP, IOU, HINGE, LINEAR_MARGIN, LINEAR, DICE, LOVASZ, CE_CLASSIFIER,
+        LINEAR_CLASSIFIER, PRIMARY, grid_row("cross-entropy", KERAS), grid_row("linear", KERAS),
     ),
 }  # fmt: skip
 RATES = (1e-5, 1e-4, 1e-3)
