@@ -108,7 +108,7 @@ def _draw_boxes(ax: Axes, theta: np.ndarray, side: int) -> None:
         width, height = (abs(scale) * (side - 1) + 1 for scale in (sx, sy))
         x, y = ((t + 1) / 2 * (side - 1) for t in (tx, ty))
         corner = (x - width / 2, y - height / 2)
-        for outline, linewidth in (("white", 2.6), (colour, 1.4)):  # the brows' brown shows on dark hair, too
+        for outline, linewidth in (("white", 1.9), (colour, 1.2)):  # the brows' brown shows on dark hair, too
             ax.add_patch(
                 Rectangle(corner, width, height, fill=False, edgecolor=outline, linewidth=linewidth, clip_on=True)
             )
