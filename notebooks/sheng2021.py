@@ -110,6 +110,9 @@ for parameters in shown.sources:
 # and learn on by the same rules. *Letters* are the slot of GRID's grammar with 25 words; *other slots* have 4 to 10.
 # *Slot known* counts a word as read if it scores highest among the words of its slot. The trivial row guesses the word
 # from the moment and the length of the window.
+#
+# Read the comparison of single streams with care: GRID has one speaker, dlib's landmarks tell the local stream where the
+# mouth is, and at the sizes of the profile `cpu` it takes more arithmetic than the global stream does.
 
 # %% tags=["hide-input"]
 shown.table("table 4")
