@@ -75,3 +75,16 @@ def check_recurrence_is_float32(model: nn.Module, *inputs, **named) -> None:
         outputs, alone = (x.data if isinstance(x, nn.utils.rnn.PackedSequence) else x for x in (outputs, alone))
         assert outputs.dtype == torch.float32
         assert torch.equal(outputs, alone)
+
+
+def check_same_function(ours: nn.Module, theirs: nn.Module, inputs: torch.Tensor) -> None:
+    """Two modules with the same parameters give the same output and the same gradients, up to rounding."""
+    theirs.load_state_dict(ours.state_dict())
+    found = []
+    for module in (ours, theirs):
+        leaf = inputs.clone().requires_grad_()
+        output = module(leaf)
+        output.square().sum().backward()
+        found.append((output, leaf.grad, *(parameter.grad for parameter in module.parameters())))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)

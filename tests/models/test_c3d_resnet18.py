@@ -11,6 +11,7 @@ from reprolib.models.c3d_resnet18 import (
     without_padding,
 )
 from reprolib.models.complexity import counted, parameters
+from tests.models.module_checks import check_same_function
 
 
 def random(*shape, seed=0):
@@ -56,15 +57,8 @@ def test_dimensions_are_those_of_table_1():
 def test_stacked_frames_compute_the_3d_convolution(inputs, shape, kernel, stride, padding):
     options = {"kernel_size": kernel, "stride": stride, "padding": padding}
     ours, theirs = FrameStackConv3d(inputs, 4, **options), nn.Conv3d(inputs, 4, **options)
-    theirs.load_state_dict(ours.state_dict())
-    clips, found = random(2, inputs, *shape), []
-    for module in (ours, theirs):
-        leaf = clips.clone().requires_grad_()
-        output = module(leaf)
-        output.square().sum().backward()
-        found.append((output, leaf.grad, module.weight.grad, module.bias.grad))
-    for a, b in zip(*found, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    clips = random(2, inputs, *shape)
+    check_same_function(ours, theirs, clips)
     assert counted(ours, clips.shape) == counted(theirs, clips.shape)
 
 

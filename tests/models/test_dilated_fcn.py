@@ -6,7 +6,12 @@ from reprolib.models.complexity import counted, parameters
 from reprolib.models.conv_lstm import ConvLSTMFCN
 from reprolib.models.dilated_fcn import CHANNELS, DilatedFCN, InterleavedConv2d
 from reprolib.models.lip_inference import as_imagenet
-from tests.models.module_checks import check_every_parameter_learns, check_shapes, check_state_dict_round_trip
+from tests.models.module_checks import (
+    check_every_parameter_learns,
+    check_same_function,
+    check_shapes,
+    check_state_dict_round_trip,
+)
 
 
 def network(encoder: str = "mobilenet_v2", seed: int = 0) -> DilatedFCN:
@@ -40,16 +45,7 @@ def test_interleaved_quarters_compute_the_dilated_convolution(size, layout):
     torch.manual_seed(0)
     ours = InterleavedConv2d(6, 6, 3, padding=2, dilation=2, groups=6).to(memory_format=layout)
     theirs = nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6)
-    theirs.load_state_dict(ours.state_dict())
-    images = torch.randn(3, 6, *size).contiguous(memory_format=layout)
-    found = []
-    for module in (ours, theirs):
-        leaf = images.clone().requires_grad_()
-        output = module(leaf)
-        output.square().sum().backward()
-        found.append((output, leaf.grad, module.weight.grad, module.bias.grad))
-    for a, b in zip(*found, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    check_same_function(ours, theirs, torch.randn(3, 6, *size).contiguous(memory_format=layout))
 
 
 def test_an_interleaved_convolution_is_counted_like_a_plain_one():
