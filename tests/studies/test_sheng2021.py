@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -614,3 +615,42 @@ def test_networks_csv_has_every_network_of_the_smoke_profile_with_its_size():
         with torch.device("meta"):
             network = experiment.network_of(made)
         assert kept[made.network][0] == sum(p.numel() for p in network.parameters())
+
+
+# --- sentences of the page ---------------------------------------------------------------------------------
+
+
+class Found:
+    """Results of one row, as the page's sentences ask for them."""
+
+    def __init__(self, row: str, metrics: list[dict], graphs: np.ndarray | None = None) -> None:
+        self.row, self.graphs = row, graphs
+        self.records = [SimpleNamespace(metrics=one) for one in metrics]
+
+    def by_row(self, parameters):
+        return {self.row: self.records}
+
+    def arrays(self, record):
+        return {"attention_examples": self.graphs}
+
+
+def test_the_page_counts_damaged_clips_and_interpolated_frames():
+    assert figures.left_out(Found(r.TIME, [{"damaged": 0.0, "repaired": 0.0}]), SMOKE) == ""
+    assert figures.left_out(Found(r.LOCAL, []), SMOKE) == ""
+    said = figures.left_out(Found(r.TIME, [{"damaged": 16.0, "repaired": 1200.0}]), SMOKE)
+    assert said == "Damaged clips left out: 16. Frames with interpolated landmarks: 1,200."
+
+
+def test_the_page_says_what_attention_graphs_follow():
+    seeds = [
+        {"graph_share_word": 30.0, "graph_share_chance": 4.0, "graph_share_clip": 55.0, "graph_p": 0.005},
+        {"graph_share_word": 34.0, "graph_share_chance": 4.0, "graph_share_clip": 57.0, "graph_p": 0.03},
+    ]
+    uniform = np.full((2, 2, 38, 38), 1 / 38)
+    said = figures.followed(Found(r.LOCAL, seeds, uniform), SMOKE)
+    assert said.startswith("32 % of the attention graphs' variance within clips lies between words, 4 % where")
+    assert "(p ≤ 0.030); 56 % of all between clips" in said
+    assert "gives itself 1.0 times an equal share" in said
+    itself = np.broadcast_to(np.eye(38), uniform.shape)
+    assert "gives itself 38.0 times" in figures.followed(Found(r.LOCAL, seeds, itself), SMOKE)
+    assert figures.followed(Found(r.LOCAL, [{"accuracy": 1.0}]), SMOKE) == ""
