@@ -91,7 +91,7 @@ shown.drawing(figures.architecture(), "architecture", "The encoder-decoder of Se
 #
 # Table 3 is the paper's ablation on LFW Part Labels: cross-entropy (baseline) against consensus, each with and without
 # dropout and flips. Each network starts from its own pre-training, as in the paper; *same start* fine-tunes with
-# consensus from the cross-entropy pre-training, so that only the loss differs. 304 of the 927 test images show people
+# consensus from the cross-entropy pre-training, so that only the loss differs. 386 of the 927 test images show people
 # who are also in the training list; the last column scores the same networks on the 475 images of people in no other
 # list.
 

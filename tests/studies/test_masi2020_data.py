@@ -292,6 +292,7 @@ def test_the_lists_of_lfw_part_labels_share_people_as_counted():
     assert {split: len(faces) for split, faces in lists.items()} == part_labels.COUNTS
     people = {split: {name for name, _ in faces} for split, faces in lists.items()}
     assert len(people["train"] & people["test"]) == 304
+    assert sum(name in people["train"] for name, _ in lists["test"]) == 386
     assert len(people["train"] & people["validation"]) == 175
     assert len(people["validation"] & people["test"]) == 125
     assert part_labels.apart(lists["validation"], lists["test"]).sum() == 353
