@@ -99,9 +99,7 @@ shown.table("table 3")
 # Clips of GRID with empty or missing frames are left out. dlib's landmarks are interpolated where it finds no face.
 
 # %% tags=["hide-input"]
-for parameters in shown.sources:
-    if sentence := figures.left_out(shown.results, parameters):
-        display(HTML(f"<p>{page.ON[parameters.data].capitalize()}. {sentence}</p>"))
+shown.sentences(figures.left_out)
 
 # %% [markdown]
 # ### Do contours add to appearance on words?
@@ -189,9 +187,7 @@ shown.figure("figure 7", "figure 7", "Figure 7: semantic graphs of one subgraph 
 shown.figure("figure 8", "figure 8", "Figure 8: attention graphs of two words (columns), two clips of each (rows).")
 shown.figure("figure 8b", "figure 8", "What the last layer's attention graphs depend on, all seeds.", ".svg")
 shown.table("extra D")
-for parameters in shown.sources:
-    if sentence := figures.followed(shown.results, parameters):
-        display(HTML(f"<p>{page.ON[parameters.data].capitalize()}. {sentence}</p>"))
+shown.sentences(figures.followed)
 
 # %% [markdown]
 # ### How is a sentence spelt?

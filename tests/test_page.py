@@ -7,7 +7,7 @@ import pytest
 import shared_core as fake
 from shared_core import BASE, EXTRA, NOTHING, OURS, save
 
-from reprolib import page, studies
+from reprolib import page, studies, wording
 from reprolib.errors import UserError
 from reprolib.paths import ROOT
 from reprolib.report import fact
@@ -146,6 +146,17 @@ def test_figures_of_one_data_source_may_come_from_different_profiles(core, monke
     made.figure("figure 1", "extra A", "Figure 1.")
     made.figure("figure 2", "table 2", "Figure 2.")
     assert shown == ["figure-1-synthetic-gpu.png", "figure-2-synthetic-cpu.png"]
+
+
+def test_sentences_stand_for_each_data_source_that_has_one(core, html):
+    study, store = core
+    for data in ("synthetic", "public", "paper"):
+        save(store, study, BASE, data=data)
+    opened(study, store).sentences(lambda results, p: "" if p.data == "public" else f"Said of {p.data}.")
+    assert html == [
+        "<p>The paper's own data. Said of paper.</p>",
+        "<p>Rendered data. Said of synthetic.</p>",
+    ]
 
 
 def test_answers_of_claims_and_questions_are_one_sentence_per_data_source(tmp_path, monkeypatch, html):
@@ -304,4 +315,4 @@ def test_a_table_without_a_record_is_to_be_made_on_the_most_trusted_data(core, h
 
 def test_a_rounded_zero_has_no_minus():
     effect = Effect(point=-0.001, low=-0.004, high=0.2, se=0.1, df=2.0, seeds=3, units=30, detectable=0.3)
-    assert page.effect_in_words(effect, "points").startswith("+0.00 points (95 % interval +0.00 to +0.20")
+    assert wording.effect_in_words(effect, "points").startswith("+0.00 points (95 % interval +0.00 to +0.20")

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reprolib import figures, page, report
+from reprolib import figures, report
 from reprolib.datasets.pictures import crop_square, resize_labels, resize_picture
 from reprolib.parameters import StudyParameters
 from reprolib.results import Results
@@ -20,6 +20,7 @@ from reprolib.studies.wang2018.config import STEPS
 from reprolib.studies.wang2018.data import PARTS
 from reprolib.studies.wang2018.scores import mask_metrics
 from reprolib.trial import Record
+from reprolib.wording import effect_in_words
 
 # The palette's names for background, skin, eyes, outer and inner mouth.
 SHOWN_AS = ("background", "face", "eyes", "lips", "cavity")
@@ -231,7 +232,7 @@ def parts_of_the_gain(results: Results, parameters: StudyParameters) -> pd.DataF
     for title, (a, b) in GAIN.items():
         effect, published = results.effect(parameters, replace(template, a=a, b=b)), paper.get((a, b))
         lines[title] = {
-            "ours": report.NOT_DONE if effect is None else page.effect_in_words(effect, "points"),
+            "ours": report.NOT_DONE if effect is None else effect_in_words(effect, "points"),
             "paper (points)": report.ABSENT if published is None else f"{published:+.2f}",
         }
     return pd.DataFrame.from_dict(lines, orient="index")
